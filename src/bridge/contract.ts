@@ -1,0 +1,95 @@
+/** The bridge's outward face: JSON-RPC over one child's byte link (MCP revisions 2024-11-05 to 2025-11-25, stdio transport). */
+import type { BackendExit } from '../backends/contract';
+
+/** JSON-RPC 2.0 as MCP narrows it: ids are strings or integers, never null. */
+export type JsonRpcId = string | number;
+
+export interface JsonRpcRequest {
+  readonly jsonrpc: '2.0';
+  readonly id: JsonRpcId;
+  readonly method: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+}
+
+export interface JsonRpcNotification {
+  readonly jsonrpc: '2.0';
+  readonly method: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+}
+
+export interface JsonRpcSuccess {
+  readonly jsonrpc: '2.0';
+  readonly id: JsonRpcId;
+  readonly result: unknown;
+}
+
+export interface JsonRpcFailure {
+  readonly jsonrpc: '2.0';
+  /** Null only where the request's id could not be read (JSON-RPC 2.0, 5). */
+  readonly id: JsonRpcId | null;
+  readonly error: { readonly code: number; readonly message: string; readonly data?: unknown };
+}
+
+export type JsonRpcResponse = JsonRpcSuccess | JsonRpcFailure;
+export type JsonRpcMessage = JsonRpcRequest | JsonRpcNotification | JsonRpcResponse;
+
+/** One stream towards the client: the body of one POST, or a GET stream. */
+export interface MessageSink {
+  /**
+   * Takes one message. Resolves when the stream can take more: the bridge awaits it and stops reading the child meanwhile.
+   * Rejects once the stream is gone (the client went away, or it stalled past its deadline); the bridge then drops what is left for it.
+   */
+  send(message: JsonRpcMessage): Promise<void>;
+}
+
+/** Why a channel is over. */
+export interface ChannelEnd {
+  readonly reason: BackendExit['reason'] | 'line-too-long' | 'initialize-failed';
+  readonly exit?: BackendExit;
+}
+
+/** A conversation with one child. */
+export interface Channel {
+  /**
+   * Sends a client's request and routes what belongs to it (progress, server-to-client requests, logging) to `sink`, the answer last.
+   * Resolves when the answer was handed to the sink, or dropped because the sink is gone (a disconnect is not a cancellation: the call runs on).
+   *
+   * A child that is lost, or does not answer within `callTimeout`, is an answer too: a JSON-RPC error in the sink, and for the deadline a
+   * `notifications/cancelled` to the child (never for `initialize`).
+   * Rejects only before anything was sent: `CALLS_TOO_MANY`, `LINK_CLOSED`.
+   */
+  call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
+
+  /** Sends a client's notification; `notifications/cancelled` is rewritten to the child's id, and dropped when that call is over. Rejects with `LINK_CLOSED`. */
+  notify(notification: JsonRpcNotification): Promise<void>;
+
+  /** Sends the client's answer to a request of the child; an answer to a request that is not open is dropped and counted. Rejects with `LINK_CLOSED`. */
+  answer(response: JsonRpcResponse): Promise<void>;
+
+  /** Adds a GET stream: what belongs to no call goes to the newest live one. Call the returned function when the stream is over. */
+  listen(sink: MessageSink): () => void;
+
+  /** Calls without an answer yet. */
+  readonly inFlight: number;
+
+  /** Negotiated by the `initialize` answer; undefined before. */
+  readonly protocolVersion: string | undefined;
+
+  /** Resolves exactly once, after every call in flight was answered; never rejects. */
+  readonly ended: Promise<ChannelEnd>;
+
+  /** Ends the child (EOF first) and answers what is in flight. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** What the bridge tells its observer; for metrics and the log. Never a payload, never an id. */
+export interface ChannelObserver {
+  /** A call is over after `seconds`; `failed`: the child's own JSON-RPC error. */
+  call(method: string, outcome: 'answered' | 'failed' | 'cancelled' | 'deadline' | 'lost', seconds: number): void;
+  /** The child wrote a line on stdout that is not a JSON-RPC message. */
+  noise(bytes: number): void;
+  /** A message was dropped, and why. */
+  dropped(why: 'no-stream' | 'stream-gone' | 'unknown-id' | 'late-answer'): void;
+  /** A whole line of the child's stderr, redacted and without terminal escapes. */
+  stderr(line: string): void;
+}

@@ -1,0 +1,32 @@
+/** Time as it is handed to the core: tests drive it, so nothing in the core calls a timer of its own. */
+
+/** A running timer. */
+export interface Timer {
+  /** Stops it; harmless when it has fired. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Monotonic milliseconds; only differences mean anything. */
+  now(): number;
+  /** Wall-clock milliseconds since the epoch, for records and people. */
+  wall(): number;
+  /** Calls `run` once after `ms`. Never keeps the process alive. */
+  after(ms: number, run: () => void): Timer;
+  /** Calls `run` every `ms`. Never keeps the process alive. */
+  every(ms: number, run: () => void): Timer;
+}
+
+/** The machine's clock. */
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  wall: () => Date.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms).unref();
+    return { cancel: () => clearTimeout(timer) };
+  },
+  every(ms, run) {
+    const timer = setInterval(run, ms).unref();
+    return { cancel: () => clearInterval(timer) };
+  },
+};

@@ -1,0 +1,112 @@
+/** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
+import type { AuthContext } from '../auth/context';
+import type { Channel, JsonRpcNotification, JsonRpcRequest, JsonRpcResponse, MessageSink } from '../bridge/contract';
+import type { ServerSpec } from '../config/server';
+
+/** Why a session is over; a metric label and part of its record. */
+export type EndReason =
+  | 'deleted' // the client's DELETE
+  | 'idle'
+  | 'expired' // sessionTTL
+  | 'lifetime' // maxLifetime
+  | 'exited' // the child ended by itself
+  | 'oom'
+  | 'killed'
+  | 'lost' // pod deleted, evicted, or its link could not be restored
+  | 'start-failed'
+  | 'initialize-failed'
+  | 'revoked' // its grant is gone
+  | 'stopped' // orderly stop of the gateway
+  | 'abandoned'; // left behind by an earlier run that did not stop in order
+
+export interface SpawnRequest {
+  /** 40 hex digits of the SHA-256 of the session id; safe to log. */
+  readonly session: string;
+  readonly auth: AuthContext;
+  readonly server: ServerSpec;
+}
+
+/**
+ * Starts a child and its bridge. Rejects with an AppError of the `BACKEND_*` family and leaves nothing behind.
+ * The registry knows nothing of pods or processes: this function is all it has.
+ */
+export type SpawnFunc = (request: SpawnRequest, signal: AbortSignal) => Promise<Channel>;
+
+/** What is kept of a session beyond the process: no id, no token. */
+export interface SessionRecord {
+  readonly name: string;
+  readonly server: string;
+  readonly userIssuer: string;
+  readonly userId: string;
+  readonly grant: string;
+  readonly client: string;
+  /** Wall-clock milliseconds. */
+  readonly createdAt: number;
+  readonly endedAt?: number;
+  readonly endReason?: EndReason;
+}
+
+/** Where records are kept. Every method rejects with `STORE_UNAVAILABLE` when it cannot tell. One suite: `test/contract/session-store.ts`. */
+export interface SessionStore {
+  /** Records a new live session. */
+  insert(record: SessionRecord): Promise<void>;
+  /** Marks a session ended; idempotent, the first reason stays. */
+  end(name: string, reason: EndReason, at: number): Promise<void>;
+  /** A live read. */
+  get(name: string): Promise<SessionRecord | undefined>;
+  /** Marks every session that is recorded as live as `abandoned`; called once at start. Resolves with how many there were. */
+  abandonAll(at: number): Promise<number>;
+  /** Removes records that ended before `before`. */
+  purge(before: number): Promise<number>;
+  /** Readiness. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A session in use by one request. While it is held the session is not idle and is not reaped; release it exactly once. */
+export interface SessionHandle {
+  /** The secret id for the `Mcp-Session-Id` header. */
+  readonly id: string;
+  readonly name: string;
+  readonly protocolVersion: string | undefined;
+  call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
+  notify(notification: JsonRpcNotification): Promise<void>;
+  answer(response: JsonRpcResponse): Promise<void>;
+  release(): void;
+}
+
+/** A GET stream; not activity. */
+export interface SessionStream {
+  /** Resolves when the session is over; the HTTP layer then ends the response. */
+  readonly ended: Promise<EndReason>;
+  stop(): void;
+}
+
+/** The registry as the HTTP layer sees it. Errors are AppErrors; the order of refusals is the design's: 401, 410, 404, 403. */
+export interface Sessions {
+  /**
+   * Mints an id, records, admits by the caps and spawns. The caller then dispatches `initialize` with `handle.call`.
+   * A session whose `initialize` is answered with an error, or whose opener gave up, ends by itself.
+   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
+   */
+  open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle>;
+  /** Errors: `AUTH_CONTEXT_ABSENT`, `SESSION_ID_MISSING`, `SESSION_UNKNOWN`, `SESSION_ENDED`, `SESSION_FORBIDDEN`, `STORE_UNAVAILABLE`. */
+  use(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<SessionHandle>;
+  /** Opens a GET stream. Errors as {@link use}. */
+  listen(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    id: string | undefined,
+    sink: MessageSink,
+  ): Promise<SessionStream>;
+  /** DELETE: ends the session and resolves when its child is gone. Errors as {@link use}. */
+  end(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<void>;
+}
+
+/** What the registry tells its observer; for metrics, the log and audit. Names, never ids. */
+export interface SessionObserver {
+  opened(session: SessionRecord, seconds: number): void;
+  refused(code: string): void;
+  ended(session: SessionRecord, reason: EndReason): void;
+  counts(states: Readonly<Record<'starting' | 'active' | 'ending', number>>): void;
+}
