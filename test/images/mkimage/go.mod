@@ -1,0 +1,3 @@
+module forgejo-mcp-operator.test/mkimage
+
+go 1.26
