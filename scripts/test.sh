@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# test.sh - everything, on a fresh machine: quick tests first, while what they do not need is still being built.
+# Each part's output is its own; the table at the end says how long each took. Exit 1 if any part failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p .run/test
+rm -f .run/test/*
+began=$SECONDS
+failed=()
+
+# part NAME COMMAND... - runs one part in the foreground and notes its time and result.
+part() {
+  local name=$1 from=$SECONDS
+  shift
+  printf '\n=== %s\n' "$name"
+  if "$@" 2>&1 | tee ".run/test/$name.log"; then
+    echo "$name $((SECONDS - from)) ok" >>.run/test/parts
+  else
+    echo "$name $((SECONDS - from)) FAILED" >>.run/test/parts
+    failed+=("$name")
+  fi
+}
+
+# lane NAME COMMAND... - the same in the background, its output kept for when it is joined.
+lane() {
+  local name=$1
+  shift
+  (
+    from=$SECONDS
+    if "$@" >".run/test/$name.log" 2>&1; then result=ok; else result=FAILED; fi
+    echo "$name $((SECONDS - from)) $result" >>.run/test/parts
+    [ $result = ok ]
+  ) &
+  eval "lane_${name//-/_}=$!"
+}
+
+# join NAME - waits for a lane; what it printed is shown if it failed.
+join() {
+  local pid="lane_${1//-/_}"
+  if ! wait "${!pid}"; then
+    printf '\n=== %s failed\n' "$1"
+    tail -n 60 ".run/test/$1.log"
+    failed+=("$1")
+    return 1
+  fi
+}
+
+report() {
+  printf '\n%-14s %8s  %s\n' part seconds result
+  awk '{printf "%-14s %8s  %s\n", $1, $2, $3}' .run/test/parts
+  local passed broken
+  passed=$(cat .run/test/*.log | grep -aoE '^ *[0-9]+ passing' | awk '{n+=$1} END {print n+0}')
+  broken=$(cat .run/test/*.log | grep -aoE '^ *[0-9]+ failing' | awk '{n+=$1} END {print n+0}')
+  printf 'total %s s\n' $((SECONDS - began))
+  [ ${#failed[@]} -eq 0 ] || printf 'failed parts: %s\n' "${failed[*]}"
+  printf '%s passed, %s failed\n' "$passed" "$broken"
+}
+
+cleanup() {
+  test/cluster/down.sh >.run/test/cluster-down.log 2>&1
+  jobs -p | xargs -r kill 2>/dev/null
+}
+trap cleanup EXIT
+
+part setup make -s setup || exit 1
+[ ${#failed[@]} -eq 0 ] || { report; exit 1; }
+export PATH="$PWD/node_modules/.bin:$PATH"
+export MOCHA_COLORS=0
+
+# Two lanes of builds beside the quick tests: the cluster's programs, and everything else that tests talk to.
+lane cluster-build test/cluster/build-cached.sh
+lane peers test/peers/build-all.sh
+
+part lint make -s lint
+part types make -s types
+part unit make -s test-unit
+part coverage make -s coverage
+part launcher launcher/test.sh
+
+if join peers; then
+  part beads scripts/check-beads.sh
+  part integration mocha 'test/{contract,integration}/**/*.test.ts'
+fi
+if join cluster-build; then
+  part chart mocha 'test/chart/**/*.test.ts'
+  part images test/images/build.sh all
+  part cluster test/cluster/up.sh
+  if [ ${#failed[@]} -eq 0 ] || [ -z "${CI:-}" ]; then
+    part e2e make -s test-e2e
+  fi
+fi
+
+report
+[ ${#failed[@]} -eq 0 ]
