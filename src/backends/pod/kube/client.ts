@@ -1,0 +1,169 @@
+/** One Kubernetes client for everything: client-node's typed calls over one shared connection pool, each with a deadline. */
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  ApiException,
+  type Configuration,
+  CoreV1Api,
+  createConfiguration,
+  type RequestContext,
+  ResponseContext,
+  ServerConfiguration,
+  wrapHttpLibrary,
+} from '@kubernetes/client-node';
+import { request, type Dispatcher } from 'undici';
+import { type Access, Credentials } from './credentials';
+import { fromAnswer, fromFault, KubeError } from './error';
+
+/** Milliseconds for a call that names no deadline of its own. */
+const CALL_MS = 10_000;
+/** Tries after a 429: API priority and fairness refused before anything was done (KEP-1040). */
+const RETRIES = 3;
+/** Bytes of an error's body that are read. */
+const ERROR_BODY_MAX = 64 * 1024;
+/** What we call ourselves in the API server's audit log. */
+const USER_AGENT = 'forgejo-mcp-operator';
+
+/** A call's limits. */
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Milliseconds for the whole call, retries included. */
+  readonly timeout?: number;
+}
+
+/** Options that client-node's typed calls take as their last parameter. */
+type ApiOptions = Partial<Pick<Configuration, 'httpApi'>>;
+
+/** The client. Its errors are {@link KubeError}s, or the signal's reason where the caller aborted. */
+export class KubeClient {
+  readonly #credentials: Credentials;
+  readonly #core: CoreV1Api;
+
+  constructor(credentials: Credentials) {
+    this.#credentials = credentials;
+    // client-node only builds paths and bodies here: authentication, deadlines and transport are in `#send`. The base URL is set there as well,
+    // because it may change with the kubeconfig.
+    this.#core = new CoreV1Api(
+      createConfiguration({ baseServer: new ServerConfiguration('http://kubernetes.invalid', {}) }),
+    );
+  }
+
+  /** Credentials for a connection of one's own. */
+  access(renew = false): Promise<Access> {
+    return this.#credentials.current(renew);
+  }
+
+  /** Makes one typed call of the core API: pass `options` on as its last argument. */
+  async core<T>(run: (api: CoreV1Api, options: ApiOptions) => Promise<T>, limits: CallOptions = {}): Promise<T> {
+    const timeout = AbortSignal.timeout(limits.timeout ?? CALL_MS);
+    const signal = limits.signal === undefined ? timeout : AbortSignal.any([limits.signal, timeout]);
+    const httpApi = wrapHttpLibrary({ send: (context) => this.#send(context, signal) });
+    try {
+      return await run(this.#core, { httpApi });
+    } catch (thrown) {
+      if (limits.signal?.aborted === true) throw limits.signal.reason;
+      if (timeout.aborted) throw new KubeError(0, 'Timeout', 'the Kubernetes API did not answer in time');
+      if (thrown instanceof ApiException) {
+        const { code, body, headers } = thrown as ApiException<unknown>;
+        throw fromAnswer(code, typeof body === 'string' ? body : JSON.stringify(body ?? null), headers['retry-after']);
+      }
+      throw fromFault(thrown);
+    }
+  }
+
+  /**
+   * Opens a long answer (a watch) and resolves with its body once the headers are there. The caller owns the body: it must read or destroy it.
+   * `timeout` covers the headers only.
+   */
+  async stream(
+    path: string,
+    query: Readonly<Record<string, string>>,
+    limits: CallOptions = {},
+  ): Promise<Dispatcher.ResponseData['body']> {
+    const opening = new AbortController();
+    const timer = setTimeout(() => opening.abort(), limits.timeout ?? CALL_MS).unref();
+    const signal = limits.signal === undefined ? opening.signal : AbortSignal.any([limits.signal, opening.signal]);
+    try {
+      for (let renewed = false; ; renewed = true) {
+        const access = await this.#credentials.current(renewed);
+        const answer = await request(`${access.server}${path}?${new URLSearchParams(query).toString()}`, {
+          dispatcher: access.dispatcher,
+          headers: { ...access.headers, accept: 'application/json', 'user-agent': USER_AGENT },
+          signal,
+        });
+        if (answer.statusCode === 200) return answer.body;
+        const text = await limited(answer.body);
+        if (answer.statusCode !== 401 || renewed) {
+          throw fromAnswer(answer.statusCode, text, header(answer.headers['retry-after']));
+        }
+      }
+    } catch (thrown) {
+      if (limits.signal?.aborted === true) throw limits.signal.reason;
+      if (opening.signal.aborted) throw new KubeError(0, 'Timeout', 'the Kubernetes API did not answer in time');
+      throw fromFault(thrown);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Closes all connections. */
+  async close(): Promise<void> {
+    await this.#credentials.close();
+  }
+
+  /** One typed call's transport: a rotated token (401) is read again once, an overloaded API (429) is asked again when it said so. */
+  async #send(context: RequestContext, signal: AbortSignal): Promise<ResponseContext> {
+    const target = new URL(context.getUrl());
+    const body = context.getBody();
+    for (let attempt = 0, renew = false, renewed = false; ; attempt++) {
+      const access = await this.#credentials.current(renew);
+      renew = false;
+      const answer = await request(`${access.server}${target.pathname}${target.search}`, {
+        dispatcher: access.dispatcher,
+        method: context.getHttpMethod(),
+        headers: { ...context.getHeaders(), ...access.headers, 'user-agent': USER_AGENT },
+        body: typeof body === 'string' ? body : null,
+        signal,
+      });
+      const wait = Number(header(answer.headers['retry-after']) ?? NaN);
+      if (answer.statusCode === 401 && !renewed) {
+        renew = renewed = true;
+      } else if (answer.statusCode === 429 && attempt < RETRIES && Number.isFinite(wait)) {
+        await answer.body.dump();
+        // Up to a quarter more, so that a crowd that was refused together does not come back together.
+        await delay(wait * 1000 * (1 + Math.random() / 4), undefined, { signal, ref: false });
+        continue;
+      } else {
+        return response(answer);
+      }
+      await answer.body.dump();
+    }
+  }
+}
+
+function response(answer: Dispatcher.ResponseData): ResponseContext {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(answer.headers)) headers[name] = header(value) ?? '';
+  const { body, statusCode } = answer;
+  const text = (): Promise<string> => (statusCode < 400 ? body.text() : limited(body));
+  return new ResponseContext(statusCode, headers, {
+    text,
+    binary: async () => Buffer.from(await body.arrayBuffer()),
+    stream: () => null,
+  });
+}
+
+function header(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** The start of an error's body; the rest is thrown away. */
+async function limited(body: Dispatcher.ResponseData['body']): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of body as AsyncIterable<Buffer>) {
+    parts.push(part);
+    size += part.length;
+    if (size >= ERROR_BODY_MAX) break;
+  }
+  return Buffer.concat(parts).subarray(0, ERROR_BODY_MAX).toString('utf8');
+}
