@@ -36,15 +36,26 @@ export type JsonRpcMessage = JsonRpcRequest | JsonRpcNotification | JsonRpcRespo
 /** One stream towards the client: the body of one POST, or a GET stream. */
 export interface MessageSink {
   /**
-   * Takes one message. Resolves when the stream can take more: the bridge awaits it and stops reading the child meanwhile.
+   * The stream's name, `[0-9A-Za-z_-]{1,32}`, where it has one that outlives this process (a resumable stream). It goes into the ids
+   * that the child sees, so that whoever holds the session later still finds the stream an answer belongs to.
+   */
+  readonly stream?: string;
+
+  /**
+   * Takes one message.
+   *
+   * `json` is the message's exact text, in one line, without a raw CR or LF: send this, it is what the child wrote but for ids and tokens,
+   * number by number and escape by escape; `message` is for looking at. Writing `message` out again would cost a pass and lose digits.
+   *
+   * Returns undefined, or a promise that resolves when the stream can take more: the bridge stops reading the child while much waits.
    * Rejects once the stream is gone (the client went away, or it stalled past its deadline); the bridge then drops what is left for it.
    */
-  send(message: JsonRpcMessage): Promise<void>;
+  send(message: JsonRpcMessage, json: string): Promise<void> | undefined;
 }
 
 /** Why a channel is over. */
 export interface ChannelEnd {
-  readonly reason: BackendExit['reason'] | 'line-too-long' | 'initialize-failed';
+  readonly reason: BackendExit['reason'] | 'initialize-failed';
   readonly exit?: BackendExit;
 }
 
@@ -52,7 +63,8 @@ export interface ChannelEnd {
 export interface Channel {
   /**
    * Sends a client's request and routes what belongs to it (progress, server-to-client requests, logging) to `sink`, the answer last.
-   * Resolves when the answer was handed to the sink, or dropped because the sink is gone (a disconnect is not a cancellation: the call runs on).
+   * Resolves when the answer was handed to the sink, or dropped because the sink is gone (a disconnect is not a cancellation: the call runs
+   * on), or when the client cancelled the call: a cancelled call has no answer (MCP 'Cancellation') and nothing is sent.
    *
    * A child that is lost, or does not answer within `callTimeout`, is an answer too: a JSON-RPC error in the sink, and for the deadline a
    * `notifications/cancelled` to the child (never for `initialize`).
@@ -60,10 +72,14 @@ export interface Channel {
    */
   call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
 
-  /** Sends a client's notification; `notifications/cancelled` is rewritten to the child's id, and dropped when that call is over. Rejects with `LINK_CLOSED`. */
+  /**
+   * Sends a client's notification. `notifications/cancelled` is rewritten to the child's id and ends the call; it is dropped when that call
+   * is over, when it is the `initialize`, and when two calls in flight carry the same id, because nobody can tell which one is meant.
+   * Rejects with `LINK_CLOSED`, or with `CALLS_TOO_MANY` while the child does not read what was sent already.
+   */
   notify(notification: JsonRpcNotification): Promise<void>;
 
-  /** Sends the client's answer to a request of the child; an answer to a request that is not open is dropped and counted. Rejects with `LINK_CLOSED`. */
+  /** Sends the client's answer to a request of the child; an answer to a request that is not open is dropped and counted. Rejects as {@link notify}. */
   answer(response: JsonRpcResponse): Promise<void>;
 
   /** Adds a GET stream: what belongs to no call goes to the newest live one. Call the returned function when the stream is over. */
@@ -82,14 +98,22 @@ export interface Channel {
   close(): Promise<void>;
 }
 
+/**
+ * Why a message was dropped. `no-stream`: the client has no stream open; `stream-gone`: its stream closed; `unknown-id`: it names nothing
+ * that was ever asked; `late-answer`: what it names is over; `ambiguous`: it names two things; `too-long`: a line over the server's
+ * `maxLineBytes`; `overflow`: the child asks for more than it reads.
+ */
+export type DropReason =
+  'no-stream' | 'stream-gone' | 'unknown-id' | 'late-answer' | 'ambiguous' | 'too-long' | 'overflow';
+
 /** What the bridge tells its observer; for metrics and the log. Never a payload, never an id. */
 export interface ChannelObserver {
-  /** A call is over after `seconds`; `failed`: the child's own JSON-RPC error. */
+  /** A call is over after `seconds`; `method` is one that MCP names, or `other`; `failed`: the child's own JSON-RPC error. */
   call(method: string, outcome: 'answered' | 'failed' | 'cancelled' | 'deadline' | 'lost', seconds: number): void;
   /** The child wrote a line on stdout that is not a JSON-RPC message. */
   noise(bytes: number): void;
   /** A message was dropped, and why. */
-  dropped(why: 'no-stream' | 'stream-gone' | 'unknown-id' | 'late-answer'): void;
+  dropped(why: DropReason): void;
   /** A whole line of the child's stderr, redacted and without terminal escapes. */
   stderr(line: string): void;
 }

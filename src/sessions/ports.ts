@@ -52,6 +52,8 @@ export interface SessionStore {
   insert(record: SessionRecord): Promise<void>;
   /** Marks a session ended; idempotent, the first reason stays. */
   end(name: string, reason: EndReason, at: number): Promise<void>;
+  /** Records that a live session belongs to another grant of the same user and client from now on; ignored once it has ended. */
+  rebind(name: string, grant: string): Promise<void>;
   /** A live read. */
   get(name: string): Promise<SessionRecord | undefined>;
   /** Marks every session that is recorded as live as `abandoned`; called once at start. Resolves with how many there were. */
@@ -72,13 +74,17 @@ export interface SessionHandle {
   call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
+  /** A session whose opener lets go before `initialize` was answered well ends: nobody else knows its id. */
   release(): void;
 }
 
 /** A GET stream; not activity. */
 export interface SessionStream {
-  /** Resolves when the session is over; the HTTP layer then ends the response. */
-  readonly ended: Promise<EndReason>;
+  /**
+   * Resolves when the session is over, or with `superseded` when the session's client opened more streams than a session may have and this
+   * is the oldest; the HTTP layer then ends the response.
+   */
+  readonly ended: Promise<EndReason | 'superseded'>;
   stop(): void;
 }
 
