@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# logs.sh [COMPONENT...] - the last lines of the components' logs (all by default); LINES=50 says how many.
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ -d "$STATE/log" ] || die "cluster $FMO_CLUSTER has no logs"
+cd "$STATE/log"
+[ $# -gt 0 ] || set -- $(ls | sed 's/\.log$//')
+for name; do
+  echo "==> $name ($STATE/log/$name.log)"
+  tail -n "${LINES:-50}" "$name.log"
+done
