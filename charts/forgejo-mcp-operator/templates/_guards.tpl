@@ -1,0 +1,65 @@
+{{/*
+What a schema cannot say, or cannot say in words that help. Every fault is reported in one go, each with what to do about it.
+*/}}
+{{- define "fmo.guards" -}}
+{{- $faults := list -}}
+{{- $v := .Values -}}
+
+{{- if not $v.image.repository -}}
+{{- $faults = append $faults "image.repository is needed: build the gateway's image with deploy/gateway/Dockerfile, push it, and name it here" -}}
+{{- end -}}
+
+{{- if not $v.publicUrl -}}
+{{- $faults = append $faults "publicUrl is needed: the URL at which MCP clients reach the gateway, for example https://mcp.example.com" -}}
+{{- else if not (regexMatch "^https?://[^/?#@]+/?$" $v.publicUrl) -}}
+{{- $faults = append $faults (printf "publicUrl %q must be http:// or https:// and a host, without a path" $v.publicUrl) -}}
+{{- end -}}
+
+{{- if not $v.servers -}}
+{{- $faults = append $faults "servers is empty: name at least one, for example servers.forgejo.forgejo.url and servers.forgejo.pod.image" -}}
+{{- end -}}
+{{- range $name, $server := $v.servers -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) -}}
+{{- $faults = append $faults (printf "servers.%s: a server's name is part of its path and a label: at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit" $name) -}}
+{{- end -}}
+{{- if not (dig "forgejo" "url" "" $server) -}}
+{{- $faults = append $faults (printf "servers.%s.forgejo.url is needed: the forge's public URL, for example https://forge.example.com" $name) -}}
+{{- end -}}
+{{- if not (dig "pod" "image" "" $server) -}}
+{{- $faults = append $faults (printf "servers.%s.pod.image is needed: the image that runs in each session's pod; deploy/child/Dockerfile makes one with forgejo-mcp in it" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.defaultServer (not (hasKey $v.servers $v.defaultServer)) -}}
+{{- $faults = append $faults (printf "defaultServer %q is none of servers (%s)" $v.defaultServer (keys $v.servers | sortAlpha | join ", ")) -}}
+{{- end -}}
+{{- if and (not $v.defaultServer) (gt (len $v.servers) 1) -}}
+{{- $faults = append $faults (printf "defaultServer is needed with more than one server: which of %s answers at /mcp?" (keys $v.servers | sortAlpha | join ", ")) -}}
+{{- end -}}
+
+{{- if ne (int $v.gateway.replicas) 1 -}}
+{{- $faults = append $faults (printf "gateway.replicas is %d, but this version holds sessions in memory: with a second gateway, clients would lose sessions at random. Leave it at 1" (int $v.gateway.replicas)) -}}
+{{- end -}}
+{{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}
+{{- $faults = append $faults "serviceAccount.name is needed when serviceAccount.create is false" -}}
+{{- end -}}
+{{- if eq (include "fmo.sessionsNamespace" .) .Release.Namespace -}}
+{{- $faults = append $faults "sessions.namespace.name is the release's own namespace: session pods need one of their own, whose network policies and quota are for all pods in it" -}}
+{{- end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) -}}
+{{- $faults = append $faults "httpRoute.parentRefs is needed with httpRoute.enabled: the Gateway to attach to, for example [{ name: public, namespace: gateways }]" -}}
+{{- end -}}
+
+{{- with $v.podDisruptionBudget -}}
+{{- if .enabled -}}
+{{- $min := not (kindIs "invalid" .minAvailable) -}}
+{{- $max := not (kindIs "invalid" .maxUnavailable) -}}
+{{- if eq $min $max -}}
+{{- $faults = append $faults "podDisruptionBudget: set one of minAvailable and maxUnavailable" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- if $faults -}}
+{{- fail (printf "\n\n  - %s\n" (join "\n  - " $faults)) -}}
+{{- end -}}
+{{- end -}}
