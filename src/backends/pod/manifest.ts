@@ -1,0 +1,187 @@
+/**
+ * The pod of one session, from one options object, without side effects. It meets the `restricted` Pod Security Standard, has no secret in
+ * it, no service account token, no DNS and nothing writable; what the child needs to know comes over the launcher's claim.
+ */
+import type { V1Container, V1OwnerReference, V1Pod, V1Volume } from '@kubernetes/client-node';
+import type { ServerSpec } from '../../config/server';
+import { CA_ANNOTATION, CONTAINER, INIT_CONTAINER, LABEL_PREFIX, LABELS, labelValue } from './names';
+
+/** The user and group of children: `nonroot` of the usual minimal images. */
+const USER_ID = 65532;
+/** Where the launcher stands in an image that has it. */
+const BUILTIN_LAUNCHER = '/launcher';
+/** Where the init container copies it to, in an emptyDir that the child's container mounts read-only. */
+const LAUNCHER_DIRECTORY = '/run/forgejo-mcp-operator/launcher';
+const INJECTED_LAUNCHER = `${LAUNCHER_DIRECTORY}/launcher`;
+const CA_DIRECTORY = '/run/forgejo-mcp-operator/ca';
+/** The credential proxy's CA certificate inside the pod. */
+export const CA_FILE = `${CA_DIRECTORY}/ca.crt`;
+/** Seconds between SIGTERM and SIGKILL when the pod is deleted: the launcher gives its child 3 s of them. */
+export const POD_GRACE_SECONDS = 5;
+/** Seconds beyond `maxLifetime` after which the kubelet ends a pod that everybody forgot. */
+const LIFETIME_SLACK_SECONDS = 300;
+
+export interface PodManifestOptions {
+  readonly name: string;
+  readonly namespace: string;
+  /** The install that the pod belongs to. */
+  readonly install: string;
+  /** The gateway's run. */
+  readonly run: string;
+  readonly component: 'session' | 'canary';
+  readonly server: ServerSpec;
+  /** The session's name; absent for a canary. */
+  readonly session?: string;
+  /** The user's opaque digest; absent for a canary. */
+  readonly user?: string;
+  /** Run in a user namespace of its own (KEP-127). */
+  readonly userNamespace: boolean;
+  /** The credential proxy's CA certificate, PEM; public. */
+  readonly ca?: string;
+  readonly owner?: V1OwnerReference;
+}
+
+/** Builds the pod. The same options give the same object. */
+export function podManifest(options: PodManifestOptions): V1Pod {
+  const { server, ca } = options;
+  const { pod } = server;
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name: options.name,
+      namespace: options.namespace,
+      labels: labels(options),
+      annotations: annotations(options),
+      ...(options.owner === undefined ? {} : { ownerReferences: [options.owner] }),
+    },
+    spec: {
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: POD_GRACE_SECONDS,
+      ...(server.maxLifetime > 0
+        ? { activeDeadlineSeconds: Math.ceil(server.maxLifetime + server.startTimeout + LIFETIME_SLACK_SECONDS) }
+        : {}),
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      // Nothing answers there: a child speaks to the credential proxy's address and to nobody else.
+      dnsPolicy: 'None',
+      dnsConfig: { nameservers: ['127.0.0.1'] },
+      ...(options.userNamespace ? { hostUsers: false } : {}),
+      ...(pod.runtimeClassName === undefined ? {} : { runtimeClassName: pod.runtimeClassName }),
+      ...(pod.priorityClassName === undefined ? {} : { priorityClassName: pod.priorityClassName }),
+      ...(Object.keys(pod.nodeSelector).length === 0 ? {} : { nodeSelector: { ...pod.nodeSelector } }),
+      ...(pod.tolerations.length === 0 ? {} : { tolerations: pod.tolerations.map((toleration) => ({ ...toleration })) }),
+      ...(pod.imagePullSecrets.length === 0
+        ? {}
+        : { imagePullSecrets: pod.imagePullSecrets.map((name) => ({ name })) }),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: USER_ID,
+        runAsGroup: USER_ID,
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      ...(pod.launcher === 'inject' ? { initContainers: [initContainer(server)] } : {}),
+      containers: [childContainer(server, ca !== undefined)],
+      ...volumes(server, ca !== undefined),
+    },
+  };
+}
+
+/** Ours win over the server's own, so that a server cannot pose as another install's pod. */
+function labels(options: PodManifestOptions): Record<string, string> {
+  return {
+    ...options.server.pod.labels,
+    'app.kubernetes.io/name': 'forgejo-mcp',
+    [LABELS.install]: labelValue(options.install),
+    [LABELS.component]: options.component,
+    'app.kubernetes.io/part-of': LABEL_PREFIX,
+    'app.kubernetes.io/managed-by': LABEL_PREFIX,
+    [LABELS.run]: labelValue(options.run),
+    [LABELS.server]: labelValue(options.server.name),
+    ...(options.session === undefined ? {} : { [LABELS.session]: options.session }),
+    ...(options.user === undefined ? {} : { [LABELS.user]: labelValue(options.user) }),
+    'vector.dev/exclude': 'true',
+  };
+}
+
+/** Common log agents are told to leave the pod alone; what it prints is sealed anyway. */
+function annotations(options: PodManifestOptions): Record<string, string> {
+  return {
+    ...options.server.pod.annotations,
+    'fluentbit.io/exclude': 'true',
+    'ad.datadoghq.com/logs_exclude': 'true',
+    'co.elastic.logs/enabled': 'false',
+    ...(options.ca === undefined ? {} : { [CA_ANNOTATION]: options.ca }),
+  };
+}
+
+function childContainer(server: ServerSpec, ca: boolean): V1Container {
+  const inject = server.pod.launcher === 'inject';
+  const mounts = [
+    ...(inject ? [{ name: 'launcher', mountPath: LAUNCHER_DIRECTORY, readOnly: true }] : []),
+    ...(ca ? [{ name: 'ca', mountPath: CA_DIRECTORY, readOnly: true }] : []),
+  ];
+  return {
+    name: CONTAINER,
+    image: server.pod.image,
+    imagePullPolicy: server.pod.imagePullPolicy,
+    command: [inject ? INJECTED_LAUNCHER : BUILTIN_LAUNCHER],
+    // One writer after another may attach: `stdinOnce` would give the child EOF with the first stream that breaks.
+    stdin: true,
+    stdinOnce: false,
+    tty: false,
+    ...resources(server),
+    securityContext: containerSecurity(),
+    ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
+  };
+}
+
+function initContainer(server: ServerSpec): V1Container {
+  return {
+    name: INIT_CONTAINER,
+    image: server.pod.launcherImage ?? server.pod.image,
+    imagePullPolicy: server.pod.imagePullPolicy,
+    command: [BUILTIN_LAUNCHER, 'install', INJECTED_LAUNCHER],
+    // A quota demands them of every container; a pod needs the larger of both, so this costs nothing.
+    ...resources(server),
+    securityContext: containerSecurity(),
+    volumeMounts: [{ name: 'launcher', mountPath: LAUNCHER_DIRECTORY }],
+  };
+}
+
+function resources(server: ServerSpec): Pick<V1Container, 'resources'> {
+  const { requests, limits } = server.pod;
+  const some = {
+    ...(Object.keys(requests).length === 0 ? {} : { requests: { ...requests } }),
+    ...(Object.keys(limits).length === 0 ? {} : { limits: { ...limits } }),
+  };
+  return Object.keys(some).length === 0 ? {} : { resources: some };
+}
+
+function containerSecurity(): NonNullable<V1Container['securityContext']> {
+  return {
+    allowPrivilegeEscalation: false,
+    privileged: false,
+    readOnlyRootFilesystem: true,
+    runAsNonRoot: true,
+    capabilities: { drop: ['ALL'] },
+  };
+}
+
+function volumes(server: ServerSpec, ca: boolean): { volumes?: V1Volume[] } {
+  const some: V1Volume[] = [
+    ...(server.pod.launcher === 'inject' ? [{ name: 'launcher', emptyDir: { sizeLimit: '16Mi' } }] : []),
+    ...(ca
+      ? [
+          {
+            name: 'ca',
+            downwardAPI: {
+              defaultMode: 0o444,
+              items: [{ path: 'ca.crt', fieldRef: { fieldPath: `metadata.annotations['${CA_ANNOTATION}']` } }],
+            },
+          },
+        ]
+      : []),
+  ];
+  return some.length === 0 ? {} : { volumes: some };
+}
