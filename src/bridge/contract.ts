@@ -114,6 +114,8 @@ export interface ChannelObserver {
   noise(bytes: number): void;
   /** A message was dropped, and why. */
   dropped(why: DropReason): void;
+  /** A defect of ours while a message was handled; the message is dropped, the session goes on. For the log. */
+  fault(thrown: unknown): void;
   /** A whole line of the child's stderr, redacted and without terminal escapes. */
   stderr(line: string): void;
 }

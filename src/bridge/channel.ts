@@ -1,0 +1,264 @@
+/** One conversation: JSON-RPC between the streams of a session's client and its child's stdio. */
+import type { BackendExit, BackendLink } from '../backends/contract';
+import type { Clock, Timer } from '../clock';
+import type { AppError } from '../errors';
+import { Asks } from './asks';
+import { Calls, type Call } from './calls';
+import { Child } from './child';
+import type {
+  Channel,
+  ChannelEnd,
+  ChannelObserver,
+  JsonRpcMessage,
+  JsonRpcNotification,
+  JsonRpcRequest,
+  JsonRpcResponse,
+  MessageSink,
+} from './contract';
+import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
+import { Flow } from './flow';
+import { LineSplitter } from './framing';
+import { decodeId } from './ids';
+import { isObject } from './json';
+import { Outbound } from './outbound';
+import { Router } from './router';
+import { StderrLines } from './stderr';
+
+export interface ChannelOptions {
+  readonly clock: Clock;
+  readonly observer: ChannelObserver;
+  /** Seconds for one call. */
+  readonly callTimeout: number;
+  /** Seconds for `initialize`, which a child that waits for its upstream may never answer. */
+  readonly initializeTimeout: number;
+  /** Bytes of the longest line that the child may write. */
+  readonly maxLineBytes: number;
+  readonly maxCallsInFlight: number;
+}
+
+/** Requests of the child that may be open at once. */
+const MAX_ASKS = 64;
+
+/** Milliseconds between a write that failed and the news of the child's end, which says why. */
+const END_GRACE_MS = 1_000;
+
+/** Starts the conversation over a child's link. Nothing else may read or write the link from then on. */
+export function openChannel(link: BackendLink, options: ChannelOptions): Channel {
+  return new StdioChannel(link, options);
+}
+
+class StdioChannel implements Channel {
+  readonly ended: Promise<ChannelEnd>;
+  readonly #link: BackendLink;
+  readonly #options: ChannelOptions;
+  readonly #observer: ChannelObserver;
+  readonly #calls: Calls;
+  readonly #asks: Asks;
+  readonly #flow: Flow;
+  readonly #router: Router;
+  readonly #out: Outbound;
+  #state: 'open' | 'closing' | 'over' = 'open';
+  #initializeFailed = false;
+  #protocolVersion: string | undefined;
+  #endGrace: Timer | undefined;
+
+  constructor(link: BackendLink, options: ChannelOptions) {
+    const { clock, observer } = options;
+    this.#link = link;
+    this.#options = options;
+    this.#observer = observer;
+    this.#flow = new Flow(link);
+    this.#out = new Outbound(link);
+    const deadlines = { call: options.callTimeout * 1000, initialize: options.initializeTimeout * 1000 };
+    this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call));
+    this.#router = new Router(this.#calls, this.#flow, observer);
+    const child = new Child({
+      calls: this.#calls,
+      observer,
+      router: this.#router,
+      maxLineBytes: options.maxLineBytes,
+      asks: () => this.#asks,
+      reply: (json) => this.#reply(json),
+      finish: (call, message, json) => this.#finish(call, message, json),
+    });
+    this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask));
+    const lines = new LineSplitter(options.maxLineBytes, child);
+    const stderr = new StderrLines(clock, (line) => observer.stderr(line));
+    link.onData((bytes) => this.#guard(() => lines.push(bytes)));
+    link.onStderr((bytes) => this.#guard(() => stderr.push(bytes)));
+    this.ended = link.exited.then((exit) => {
+      this.#guard(() => lines.end());
+      this.#guard(() => stderr.end());
+      return this.#over(exit);
+    });
+  }
+
+  get inFlight(): number {
+    return this.#calls.size;
+  }
+
+  get protocolVersion(): string | undefined {
+    return this.#protocolVersion;
+  }
+
+  call(request: JsonRpcRequest, sink: MessageSink): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) return Promise.reject(refusal);
+    if (this.#calls.size >= this.#options.maxCallsInFlight) {
+      return Promise.reject(tooManyCalls(this.#options.maxCallsInFlight));
+    }
+    return new Promise((resolve) => {
+      const call = this.#calls.add(request, sink, resolve);
+      this.#out.send(requestText(request, call)).catch(() => this.#writeFailed());
+    });
+  }
+
+  async notify(notification: JsonRpcNotification): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    if (notification.method === 'notifications/cancelled') await this.#cancel(notification);
+    else await this.#out.send(JSON.stringify(notification));
+  }
+
+  async answer(response: JsonRpcResponse): Promise<void> {
+    const refusal = this.#refusal();
+    if (refusal !== undefined) throw refusal;
+    const key = response.id;
+    const ask = typeof key === 'string' ? this.#asks.take(key) : undefined;
+    if (ask === undefined) {
+      this.#observer.dropped(decodeId(key)?.kind === 'r' ? 'late-answer' : 'unknown-id');
+      return;
+    }
+    const [member, value] = 'error' in response ? ['error', response.error] : ['result', response.result];
+    await this.#out.send(`{"jsonrpc":"2.0","id":${ask.childId},"${member}":${JSON.stringify(value)}}`);
+  }
+
+  listen(sink: MessageSink): () => void {
+    return this.#router.listen(sink);
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'open') {
+      this.#state = 'closing';
+      this.#flow.close();
+    }
+    await this.#link.close();
+    await this.ended;
+  }
+
+  /** Why nothing new is taken; undefined when it is. */
+  #refusal(): AppError | undefined {
+    if (this.#state !== 'open') return linkClosed();
+    return this.#out.full ? childBehind() : undefined;
+  }
+
+  /** MCP 'Cancellation': `initialize` is never cancelled, and a cancelled call is not answered. */
+  async #cancel(notification: JsonRpcNotification): Promise<void> {
+    const [call, ...others] = this.#calls.byClientId(JSON.stringify(notification.params?.requestId));
+    if (call === undefined || call.initialize || others.length > 0) {
+      this.#observer.dropped(call === undefined ? 'late-answer' : call.initialize ? 'unknown-id' : 'ambiguous');
+      return;
+    }
+    const written = this.#out.send(
+      JSON.stringify({ ...notification, params: { ...notification.params, requestId: call.key } }),
+    );
+    this.#end(call, 'cancelled');
+    call.settle();
+    await written;
+  }
+
+  /** The child answered. An `initialize` that failed ends the conversation: there is no session to speak of. */
+  #finish(call: Call, message: JsonRpcMessage, json: string): void {
+    if (!this.#end(call, 'error' in message ? 'failed' : 'answered')) return;
+    this.#router.toCall(call, message, json, call.settle);
+    if (!call.initialize) return;
+    const result = 'result' in message ? message.result : undefined;
+    if (isObject(result) && typeof result.protocolVersion === 'string') this.#protocolVersion = result.protocolVersion;
+    else this.#failInitialize();
+  }
+
+  #deadline(call: Call): void {
+    const { callTimeout, initializeTimeout } = this.#options;
+    this.#fail(call, 'deadline', callDeadline(call.initialize ? initializeTimeout : callTimeout));
+    if (call.initialize) this.#failInitialize();
+    else this.#reply(cancellationText(call.key, 'deadline'));
+  }
+
+  /**
+   * The link takes nothing any more. The news of the child's end, which says why, gets a moment to arrive; after that the conversation is
+   * over all the same, because a session that cannot be spoken to must not look alive.
+   */
+  #writeFailed(): void {
+    if (this.#state === 'over') return;
+    this.#endGrace ??= this.#options.clock.after(END_GRACE_MS, () => {
+      for (const call of this.#calls.drain()) this.#fail(call, 'lost', childLost(undefined), 'lost');
+      void this.close();
+    });
+  }
+
+  /** Answers a call that was taken out of the table with an error of ours. */
+  #fail(call: Call, outcome: 'deadline' | 'lost', error: AppError, reason?: BackendExit['reason']): void {
+    this.#observe(call, outcome);
+    const failure = failureOf(call.id, error, reason);
+    this.#router.toCall(call, failure, JSON.stringify(failure), call.settle);
+  }
+
+  /** Takes a call out and tells the observer; false when it was out already. */
+  #end(call: Call, outcome: 'answered' | 'failed' | 'cancelled'): boolean {
+    if (!this.#calls.delete(call)) return false;
+    this.#observe(call, outcome);
+    return true;
+  }
+
+  #observe(call: Call, outcome: Parameters<ChannelObserver['call']>[1]): void {
+    this.#observer.call(call.label, outcome, (this.#options.clock.now() - call.began) / 1000);
+  }
+
+  /** Our own word to the child. One that does not read what it asks for gets no more of it. */
+  #reply(json: string): void {
+    if (this.#state === 'over') return;
+    if (this.#out.full) this.#observer.dropped('overflow');
+    else this.#out.send(json).catch(() => undefined); // its end is on the way and says more
+  }
+
+  #failInitialize(): void {
+    this.#initializeFailed = true;
+    void this.close();
+  }
+
+  #over(exit: BackendExit): ChannelEnd {
+    this.#state = 'over';
+    this.#flow.close();
+    for (const call of this.#calls.drain()) this.#fail(call, 'lost', childLost(exit), exit.reason);
+    this.#calls.stop();
+    this.#endGrace?.cancel();
+    this.#asks.clear();
+    this.#router.clear();
+    return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };
+  }
+
+  /** Whatever goes wrong in handling one child's bytes stays with that child. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      this.#observer.fault(thrown);
+    }
+  }
+}
+
+/** A call as the child sees it: our id, our progress token, everything else the client's. */
+function requestText(request: JsonRpcRequest, call: Call): string {
+  let { params } = request;
+  if (call.tokenKey !== undefined) {
+    params = { ...params, _meta: { ...(params?._meta as object), progressToken: call.tokenKey } };
+  }
+  return params === undefined
+    ? JSON.stringify({ jsonrpc: '2.0', id: call.key, method: request.method })
+    : JSON.stringify({ jsonrpc: '2.0', id: call.key, method: request.method, params });
+}
+
+/** `notifications/cancelled` from us. */
+export function cancellationText(id: string, reason: string): string {
+  return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason } });
+}

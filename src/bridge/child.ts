@@ -1,0 +1,214 @@
+/** What the child says, message by message, and what becomes of it. */
+import type { Ask, Asks } from './asks';
+import type { Call, Calls } from './calls';
+import type { ChannelObserver, DropReason, JsonRpcId, JsonRpcMessage, JsonRpcNotification } from './contract';
+import { failureOf, lineTooLong, malformedAnswer } from './failures';
+import type { LineConsumer } from './framing';
+import { decodeId } from './ids';
+import { idTextOf, readLine, type ChildMessage, type ChildSpeech } from './inbound';
+import { isObject } from './json';
+import { concernsServer } from './methods';
+import { readEnds } from './oversize';
+import type { Router } from './router';
+import { exchangeId, exchangeOnce, rewrite } from './splice';
+
+export interface ChildOptions {
+  readonly calls: Calls;
+  readonly asks: () => Asks;
+  readonly router: Router;
+  readonly observer: ChannelObserver;
+  readonly maxLineBytes: number;
+  /** Sends our own word to the child. */
+  readonly reply: (json: string) => void;
+  /** Ends a call with its answer. */
+  readonly finish: (call: Call, message: JsonRpcMessage, json: string) => void;
+}
+
+/** JSON-RPC's number for a request that timed out, as the MCP SDKs use it. */
+const REQUEST_TIMEOUT = -32001;
+const SERVER_ERROR = -32000;
+
+export class Child implements LineConsumer, ChildSpeech {
+  readonly #options: ChildOptions;
+
+  constructor(options: ChildOptions) {
+    this.#options = options;
+  }
+
+  line(bytes: Buffer, start: number, end: number): void {
+    readLine(bytes, start, end, this);
+  }
+
+  noise(bytes: number): void {
+    this.#options.observer.noise(bytes);
+  }
+
+  /** A line over the limit fails the call or the request whose id it still shows; the session goes on (MCP says nothing; peers hang). */
+  tooLong(head: Buffer, tail: Buffer): void {
+    const { calls, observer, maxLineBytes, finish } = this.#options;
+    observer.dropped('too-long');
+    const { id, hasMethod } = readEnds(head, tail);
+    if (id === undefined) return;
+    if (hasMethod) {
+      this.#refuse(id, SERVER_ERROR, `The request is longer than ${String(maxLineBytes)} bytes.`);
+      return;
+    }
+    const call = calls.get(unquoted(id));
+    if (call === undefined) return;
+    const failure = failureOf(call.id, lineTooLong(maxLineBytes));
+    finish(call, failure, JSON.stringify(failure));
+  }
+
+  answer(message: ChildMessage, json: string): void {
+    const { id } = message;
+    const { calls, observer, finish } = this.#options;
+    const call = typeof id === 'string' ? calls.get(id) : undefined;
+    if (call === undefined) {
+      observer.dropped(decodeId(id)?.kind === 'i' ? 'late-answer' : 'unknown-id');
+    } else if (isWellFormed(message)) {
+      message.id = call.id;
+      finish(call, message as unknown as JsonRpcMessage, exchangeId(json, `"${call.key}"`, call.idText));
+    } else {
+      const mended = mend(message, call.id);
+      finish(call, mended, JSON.stringify(mended));
+    }
+  }
+
+  notification(message: ChildMessage, json: string): void {
+    switch (message.method) {
+      case 'notifications/progress':
+        this.#progress(message, json);
+        break;
+      case 'notifications/cancelled':
+        this.#cancelled(message, json);
+        break;
+      default:
+        this.#toAny(message, json);
+    }
+  }
+
+  /** A request of the child. A ping asks whether its peer is there, and we are; everything else is the client's to answer. */
+  request(message: ChildMessage, json: string): void {
+    const { asks, router } = this.#options;
+    const childId = idTextOf(message, json);
+    if (message.method === 'ping') {
+      this.#options.reply(`{"jsonrpc":"2.0","id":${childId},"result":{}}`);
+      return;
+    }
+    const ask = asks().add(childId);
+    if (ask === undefined) {
+      this.#options.observer.dropped('overflow');
+      this.#refuse(childId, SERVER_ERROR, 'Too many requests to the client are open. Wait for their answers.');
+      return;
+    }
+    const sent = exchangeId(json, childId, `"${ask.key}"`);
+    message.id = ask.key;
+    router.toAny(
+      message as unknown as JsonRpcMessage,
+      sent,
+      false,
+      (sink) => {
+        ask.sink = sink;
+      },
+      (why) => {
+        this.#options.observer.dropped(why);
+        if (asks().take(ask.key) === undefined) return;
+        this.#refuse(childId, SERVER_ERROR, 'The client has no open stream that could carry a request.');
+      },
+    );
+  }
+
+  /** The client did not answer in time: both sides are told. */
+  askExpired(ask: Ask): void {
+    this.#refuse(ask.childId, REQUEST_TIMEOUT, 'The client did not answer in time.');
+    const params = { requestId: ask.key, reason: 'deadline' };
+    this.#withdraw(ask, { jsonrpc: '2.0', method: 'notifications/cancelled', params });
+  }
+
+  /** Progress goes with its call (MCP 'Progress'); a task's progress outlives the call. */
+  #progress(message: ChildMessage, json: string): void {
+    const params = isObject(message.params) ? message.params : {};
+    const key = params.progressToken;
+    const call = typeof key === 'string' ? this.#options.calls.byToken(key) : undefined;
+    const token = decodeId(key);
+    const original = call?.tokenText ?? (token?.kind === 't' ? token.original : undefined);
+    if (original === undefined) {
+      this.#options.observer.dropped(token === undefined ? 'unknown-id' : 'late-answer');
+      return;
+    }
+    const parsed = JSON.parse(original) as unknown;
+    const restored =
+      exchangeOnce(json, 'progressToken', JSON.stringify(key), original) ??
+      rewrite(json, (exact) => {
+        exact.params = { ...(exact.params as object), progressToken: parsed };
+      });
+    params.progressToken = parsed;
+    if (call === undefined) this.#toAny(message, restored);
+    else this.#options.router.toCall(call, message as unknown as JsonRpcMessage, restored);
+  }
+
+  /** The child no longer wants an answer to a request of its own. */
+  #cancelled(message: ChildMessage, json: string): void {
+    const params = isObject(message.params) ? message.params : {};
+    const ask = this.#options.asks().takeByChildId(idTextOf({ id: params.requestId }, json));
+    if (ask === undefined) {
+      this.#options.observer.dropped('late-answer');
+      return;
+    }
+    this.#withdraw(ask, {
+      jsonrpc: '2.0',
+      method: 'notifications/cancelled',
+      params: { ...params, requestId: ask.key },
+    });
+  }
+
+  /** Tells the client that a request is off, on the stream that carried it. */
+  #withdraw(ask: Ask, message: JsonRpcNotification): void {
+    const { router } = this.#options;
+    if (ask.sink === undefined) return;
+    router.hand(ask.sink, message, JSON.stringify(message), undefined, () => this.#dropped('stream-gone'));
+  }
+
+  #toAny(message: ChildMessage, json: string): void {
+    this.#options.router.toAny(
+      message as unknown as JsonRpcMessage,
+      json,
+      concernsServer(String(message.method)),
+      () => undefined,
+      (why) => this.#dropped(why),
+    );
+  }
+
+  #refuse(childId: string, code: number, message: string): void {
+    this.#options.reply(`{"jsonrpc":"2.0","id":${childId},"error":${JSON.stringify({ code, message })}}`);
+  }
+
+  #dropped(why: DropReason): void {
+    this.#options.observer.dropped(why);
+  }
+}
+
+/** Whether an answer can go on as it is (JSON-RPC 2.0, 5). */
+function isWellFormed(message: ChildMessage): boolean {
+  if (message.jsonrpc !== '2.0') return false;
+  if (!('error' in message)) return 'result' in message;
+  if ('result' in message) return false;
+  const { error } = message;
+  return isObject(error) && Number.isInteger(error.code) && typeof error.message === 'string';
+}
+
+/** Makes an answer of what sloppy children write (`"error": null` beside a result, no `jsonrpc`), because strict clients would hang on it. */
+function mend(message: ChildMessage, id: JsonRpcId): JsonRpcMessage {
+  const { result, error } = message;
+  if (isObject(error)) {
+    const code = Number.isInteger(error.code) ? Number(error.code) : -32603;
+    const text = typeof error.message === 'string' ? error.message : 'The server gave no reason.';
+    return { jsonrpc: '2.0', id, error: { ...error, code, message: text } };
+  }
+  if (result !== undefined && (error === undefined || error === null)) return { jsonrpc: '2.0', id, result };
+  return failureOf(id, malformedAnswer());
+}
+
+function unquoted(idText: string): string {
+  return idText.startsWith('"') ? idText.slice(1, -1) : idText;
+}
