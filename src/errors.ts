@@ -21,6 +21,8 @@ export const ERRORS = {
   AUTH_CONTEXT_ABSENT: { status: 500, rpc: -32603 },
   AUTH_UNAVAILABLE: { status: 503, rpc: -32000 },
   AUTH_REFUSED: { status: 403, rpc: -32000 },
+  AUTH_SCOPE: { status: 403, rpc: -32000 },
+  AUTH_RATE: { status: 503, rpc: -32000 },
   ORIGIN_REFUSED: { status: 403, rpc: -32000 },
   HOST_REFUSED: { status: 403, rpc: -32000 },
 
@@ -41,6 +43,7 @@ export const ERRORS = {
   METHOD_NOT_ALLOWED: { status: 405, rpc: -32000 },
   NOT_ACCEPTABLE: { status: 406, rpc: -32000 },
   BODY_TOO_LARGE: { status: 413, rpc: -32600 },
+  OVERLOADED: { status: 503, rpc: -32000 },
   CONTENT_TYPE: { status: 415, rpc: -32000 },
   PARSE: { status: 400, rpc: -32700 },
   INVALID_REQUEST: { status: 400, rpc: -32600 },
@@ -68,6 +71,7 @@ export const ERRORS = {
   REQUEST_REFUSED: { status: 400, rpc: -32600 },
   UPSTREAM_UNREACHABLE: { status: 502, rpc: -32000 },
   UPSTREAM_TIMEOUT: { status: 504, rpc: -32000 },
+  UPSTREAM_INVALID: { status: 502, rpc: -32000 },
   FORGE_TOKEN_UNAVAILABLE: { status: 503, rpc: -32000 },
 
   CONFIG_INVALID: { status: 500, rpc: -32603 },

@@ -39,6 +39,6 @@ export interface ForgejoTokens {
   token(grant: string, access: 'read' | 'write', signal: AbortSignal): Promise<string>;
   /** The forge refused the token with 401: forget what is cached, so that the next request checks again. */
   refused(grant: string): void;
-  /** Keeps the grant's token for a live session; call the returned function once when the session has ended. */
-  retain(grant: string): () => void;
+  /** Keeps the token of this identity's grant for a live session; call the returned function once when the session has ended. */
+  retain(auth: AuthContext): () => void;
 }

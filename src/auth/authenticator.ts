@@ -1,0 +1,25 @@
+/** The contract between the HTTP layer and whatever checks credentials. Tests hand in an authenticator of one line. */
+import type { AppError } from '../errors';
+import type { ServerSpec } from '../config/server';
+import type { AuthContext } from './context';
+
+/** What a request shows of itself. */
+export interface Credentials {
+  /** The `Authorization` header as it came. Secret. */
+  readonly authorization: string | undefined;
+  /** The client's address, for rate limits. */
+  readonly address: string;
+}
+
+export interface Authenticator {
+  /**
+   * Resolves with who is asking.
+   * Errors: `AUTH_MISSING` (no token), `AUTH_INVALID` (not valid any more or never), `AUTH_REFUSED` (known, but not allowed here),
+   * `AUTH_SCOPE` (the token cannot say who it is), `AUTH_RATE` (too many failures from this address), `AUTH_UNAVAILABLE` (cannot tell now;
+   * never said as 401, because a client would throw a good token away).
+   */
+  authenticate(credentials: Credentials, server: ServerSpec): Promise<AuthContext>;
+
+  /** The `WWW-Authenticate` value for an error, where one is due (RFC 6750, 3). */
+  challenge(error: AppError): string | undefined;
+}

@@ -1,0 +1,81 @@
+/** What the three methods of an MCP endpoint share. */
+import type { Request, RequestHandler, Response } from 'express';
+import type { AuthContext } from '../../auth/context';
+import type { Authenticator } from '../../auth/authenticator';
+import type { ServerSpec } from '../../config/server';
+import { AppError } from '../../errors';
+import type { Sessions } from '../../sessions/ports';
+import { exchangeOf, type Exchange } from '../exchange';
+import type { BodyReader } from './body';
+import type { Streams } from './stream';
+
+/** Finds a server by the name in the path; without a name, the default one. */
+export type FindServer = (name: string | undefined) => ServerSpec | undefined;
+
+export interface McpOptions {
+  readonly sessions: Sessions;
+  readonly bodies: BodyReader;
+  readonly streams: Streams;
+  /** Milliseconds until a call without a word from the child is answered as an event stream. */
+  readonly jsonMs: number;
+  /** Milliseconds for a notification or an answer to be taken by the child. */
+  readonly acceptMs: number;
+}
+
+/** An exchange that has passed {@link findServer} and {@link authenticate}. */
+export type Admitted = Exchange & { readonly server: ServerSpec; readonly auth: AuthContext };
+
+/** `/mcp` is the default server, `/servers/<name>/mcp` any. `SERVER_UNKNOWN` for a name that is not configured. */
+export function findServer(find: FindServer): RequestHandler {
+  return (req, res, next) => {
+    const { name } = req.params as { name?: string };
+    const server = find(name);
+    if (server === undefined) {
+      throw new AppError(
+        'SERVER_UNKNOWN',
+        'There is no MCP server at this path. Check the URL with your administrator.',
+      );
+    }
+    exchangeOf(res).server = server;
+    next();
+  };
+}
+
+/** Who is asking. Every request is checked: a session id is never authentication (MCP 'Security Best Practices', session hijacking). */
+export function authenticate(authenticator: Authenticator): RequestHandler {
+  return async (req, res, next) => {
+    const exchange = exchangeOf(res);
+    if (exchange.server === undefined) throw new AppError('INTERNAL', 'The route has no server.');
+    exchange.auth = await authenticator.authenticate(
+      { authorization: req.headers.authorization, address: exchange.address },
+      exchange.server,
+    );
+    next();
+  };
+}
+
+/**
+ * The exchange with server and identity. An exchange without an identity goes no further, whatever the wiring: `AUTH_CONTEXT_ABSENT`.
+ */
+export function admittedOf(res: Response): Admitted {
+  const exchange = exchangeOf(res);
+  if (exchange.server === undefined || exchange.auth === undefined) {
+    throw new AppError('AUTH_CONTEXT_ABSENT', 'The request was not authenticated. Tell your administrator.');
+  }
+  return exchange as Admitted;
+}
+
+/** Aborts when the client goes away before its answer was written whole. */
+export function goneSignal(res: Response): AbortSignal {
+  const controller = new AbortController();
+  res.once('close', () => {
+    if (!res.writableFinished) controller.abort(new AppError('STREAM_STALLED', 'The client went away.'));
+  });
+  return controller.signal;
+}
+
+/** A method that an MCP endpoint does not have. RFC 9110, 15.5.6 wants `Allow`. */
+export function methodNotAllowed(_req: Request, res: Response): never {
+  res.setHeader('Allow', 'GET, POST, DELETE, OPTIONS');
+  throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. An MCP endpoint has POST, GET and DELETE.');
+}
