@@ -1,0 +1,58 @@
+/** What no single setting shows: settings that do not go together. */
+import type { Problem } from './problems';
+import type { Settings } from './schema';
+import type { ServerSpec } from './server';
+import { serverPath } from './servers';
+
+const LOOPBACK = /^(127\.|::1$)/;
+
+/** Problems between settings; empty when all is well. */
+export function checkTogether(settings: Settings, servers: readonly ServerSpec[]): Problem[] {
+  const problems: Problem[] = [];
+  const { http, backend, proxy, sessions } = settings;
+
+  if (http.publicUrl === undefined && !LOOPBACK.test(http.listen.address)) {
+    problems.push({
+      where: 'http.publicUrl',
+      what: 'is needed, because http.listen is not a loopback address: the URL that clients use',
+    });
+  }
+  if (http.publicUrl !== undefined && new URL(http.publicUrl).pathname !== '/') {
+    problems.push({ where: 'http.publicUrl', what: 'must not have a path: MCP is at /mcp below it' });
+  }
+  if (http.maxBodyBytesInFlight < http.maxBodyBytes) {
+    problems.push({ where: 'http.maxBodyBytesInFlight', what: 'must be at least http.maxBodyBytes' });
+  }
+  if (sessions.maxTotal !== 0 && sessions.maxPerUser > sessions.maxTotal) {
+    problems.push({ where: 'sessions.maxPerUser', what: 'must be at most sessions.maxTotal' });
+  }
+  if (backend.kind === 'pod' && proxy.url === undefined) {
+    problems.push({
+      where: 'proxy.url',
+      what: "is needed with backend.kind pod: the URL of the credential proxy's Service, https://<name>.<namespace>.svc:<port>",
+    });
+  }
+  if (settings.defaultServer !== undefined && !servers.some(({ name }) => name === settings.defaultServer)) {
+    problems.push({ where: 'defaultServer', what: `there is no server named "${settings.defaultServer}"` });
+  }
+  for (const server of servers) {
+    if (backend.kind === 'pod' && server.pod.launcher === 'inject' && server.pod.launcherImage === undefined) {
+      problems.push({
+        where: serverPath(server.name, 'pod', 'launcherImage'),
+        what: 'is needed with launcher "inject"',
+      });
+    }
+    for (const variable of [server.forgejo.urlEnv, ...server.forgejo.tokenEnv]) {
+      if (Object.hasOwn(server.env, variable)) {
+        problems.push({
+          where: serverPath(server.name, 'env', variable),
+          what: 'must not be set: the gateway sets it for every session',
+        });
+      }
+    }
+    if (server.maxLifetime !== 0 && server.maxLifetime < server.startTimeout) {
+      problems.push({ where: serverPath(server.name, 'maxLifetime'), what: 'must be longer than startTimeout, or 0' });
+    }
+  }
+  return problems;
+}

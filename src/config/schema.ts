@@ -1,0 +1,227 @@
+/** The configuration's sections, apart from servers. Documentation, JSON schema and environment variables are made from this. */
+import { z } from 'zod';
+import {
+  baseUrl,
+  boolean,
+  bytes,
+  choice,
+  duration,
+  host,
+  integer,
+  label,
+  labelValue,
+  list,
+  listenAddress,
+  network,
+  origin,
+  path,
+} from './fields';
+import { serverName } from './server-schema';
+
+const http = z.strictObject({
+  listen: listenAddress().prefault('127.0.0.1:8080').describe('Where MCP clients are served.'),
+  publicUrl: baseUrl()
+    .optional()
+    .describe(
+      'The URL under which clients reach the gateway, without a path. Needed unless it listens on loopback only; then: that address.',
+    ),
+  allowedHosts: list(host())
+    .prefault([])
+    .describe("Further names that may stand in the Host header, beside the public URL's (against DNS rebinding)."),
+  allowedOrigins: list(origin()).prefault([]).describe('Origins of web pages that may use the gateway from a browser.'),
+  insecureAllowAnyOrigin: boolean().prefault(false).describe('Lets every web page use the gateway from a browser.'),
+  trustedProxies: list(network())
+    .prefault([])
+    .describe(
+      'Reverse proxies whose X-Forwarded-For is believed. Without them all clients behind one proxy share its rate limits.',
+    ),
+  maxBodyBytes: bytes({ min: 1024 })
+    .prefault('32Mi')
+    .describe('The largest message of a client; a larger one is answered 413.'),
+  maxBodyBytesInFlight: bytes({ min: 1024 })
+    .prefault('256Mi')
+    .describe('All messages of clients that are held at once; beyond that 503.'),
+  headersTimeout: duration({ min: 1 }).prefault('15s').describe("Time for a request's headers to arrive."),
+  bodyTimeout: duration({ min: 1 }).prefault('2m').describe("Time for a request's body to arrive."),
+  idleTimeout: duration({ min: 1 })
+    .prefault('75s')
+    .describe('Time that an idle connection is kept; longer than the load balancer in front keeps it.'),
+  jsonTimeout: duration({ min: 0.01 })
+    .prefault('10s')
+    .describe(
+      'A call that is not answered after this is answered as an event stream, so that nothing in between takes it for dead.',
+    ),
+  keepalive: duration({ min: 1, max: 60 })
+    .prefault('15s')
+    .describe('Silence on an event stream after which a comment is sent.'),
+  stallTimeout: duration({ min: 1 })
+    .prefault('1m')
+    .describe('A client that reads nothing for this long, while something waits for it, is cut off.'),
+  maxConnections: integer({ min: 1 }).prefault(10_000).describe('Connections at once; further ones are closed.'),
+});
+
+const auth = z.strictObject({
+  mode: choice('bearer')
+    .prefault('bearer')
+    .describe('`bearer`: clients send a Forgejo access token, which is checked against Forgejo.'),
+  keyFile: path()
+    .optional()
+    .describe(
+      "File with the key that tokens' fingerprints are made with. Default: `<dataDir>/auth.key`, made at first start.",
+    ),
+  cacheTime: duration({ max: 600 })
+    .prefault('60s')
+    .describe('A token that Forgejo accepted is not asked about again for this long.'),
+  refusedCacheTime: duration({ max: 600 }).prefault('5s').describe('The same for a token that it refused.'),
+  timeout: duration({ min: 0.1 }).prefault('10s').describe('Time for Forgejo to answer about a token; then 503.'),
+  maxCachedTokens: integer({ min: 1 }).prefault(10_000).describe('Tokens whose check is remembered.'),
+  failureBurst: integer({ min: 1 })
+    .prefault(30)
+    .describe('Wrong tokens that one client address may send at once; then 503.'),
+  failuresPerMinute: integer({ min: 1 }).prefault(30).describe('Wrong tokens a minute that are forgiven.'),
+});
+
+const sessions = z.strictObject({
+  maxPerUser: integer({ min: 0 }).prefault(10).describe('Sessions of one user at once; 0: no limit.'),
+  maxTotal: integer({ min: 0 }).prefault(200).describe('Sessions at once; 0: no limit.'),
+  opensPerMinutePerUser: integer({ min: 0 })
+    .prefault(60)
+    .describe('Sessions that one user may open a minute; 0: no limit.'),
+  opensPerMinute: integer({ min: 0 }).prefault(600).describe('Sessions that may be opened a minute; 0: no limit.'),
+  unknownStatus: integer({ min: 400, max: 499 })
+    .prefault(410)
+    .describe('HTTP status for a session id that was never minted here. Some clients start again on 404 only.'),
+  endedStatus: integer({ min: 400, max: 499 })
+    .prefault(404)
+    .describe(
+      'HTTP status for a session that has ended. The MCP specification demands 404, and clients start again on it.',
+    ),
+  binding: choice('adopt', 'strict')
+    .prefault('adopt')
+    .describe(
+      '`strict`: a session works with the very login that opened it only; `adopt`: also after a new login of the same user and client.',
+    ),
+  sweepInterval: duration({ min: 0.1 }).prefault('30s').describe('How often idle and expired sessions are looked for.'),
+  keyFile: path()
+    .optional()
+    .describe(
+      'File with the keys that session ids are signed with. Default: `<dataDir>/session-ids.key`, made at first start.',
+    ),
+  maxStreams: integer({ min: 1 })
+    .prefault(4)
+    .describe('GET streams that one session may have open; the oldest is ended for a further one.'),
+  keepRecords: duration({ min: 60 }).prefault('90d').describe('How long the record of an ended session is kept.'),
+});
+
+const backend = z.strictObject({
+  kind: choice('process', 'pod')
+    .prefault('process')
+    .describe(
+      '`pod`: a Kubernetes pod for every session; `process`: a local process, for one machine without a cluster.',
+    ),
+  runDir: path().optional().describe('`process`: where running children are recorded. Default: `<dataDir>/run`.'),
+  namespace: label().prefault('forgejo-mcp-sessions').describe("`pod`: the sessions' namespace."),
+  installId: labelValue()
+    .prefault('forgejo-mcp')
+    .describe('`pod`: the label value that marks the pods of this install; two installs in one namespace must differ.'),
+  kubeconfig: path()
+    .optional()
+    .describe(
+      "`pod`: a kubeconfig file. Default: the pod's own service account, else `KUBECONFIG`, else `~/.kube/config`.",
+    ),
+  context: z
+    .string()
+    .min(1)
+    .meta({ 'x-type': 'text' })
+    .optional()
+    .describe('`pod`: the context of the kubeconfig file.'),
+  maxStarting: integer({ min: 1 }).prefault(32).describe('`pod`: pods that are being started at once.'),
+  caEnv: list(
+    z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' })
+      .meta({ 'x-type': 'variable' }),
+  )
+    .prefault(['SSL_CERT_FILE'])
+    .describe(
+      "`pod`: the child's environment variables that name a file of trusted certificates; the credential proxy's is in it.",
+    ),
+});
+
+const proxy = z.strictObject({
+  listen: listenAddress()
+    .optional()
+    .describe(
+      'Where the credential proxy listens. Default: a free port of 127.0.0.1 with `process`, 0.0.0.0:8443 with `pod`.',
+    ),
+  url: baseUrl()
+    .optional()
+    .describe(
+      "The credential proxy's URL as children reach it: with `pod` its Service's. A name in it is looked up once, at start, because pods have no DNS. Default: where it listens.",
+    ),
+  keyFile: path()
+    .optional()
+    .describe(
+      "File with the key that children's tokens are signed with. Default: `<dataDir>/capability.key`, made at first start.",
+    ),
+  tls: choice('auto', 'on', 'off')
+    .prefault('auto')
+    .describe('TLS between children and the credential proxy. `auto`: with `pod`.'),
+  checkSource: choice('auto', 'on', 'off')
+    .prefault('auto')
+    .describe("Whether a call must come from its pod's own address. `auto`: where the network preserves it."),
+});
+
+const store = z.strictObject({
+  driver: choice('sqlite').prefault('sqlite').describe('Where sessions are recorded.'),
+  path: path().optional().describe('The database file. Default: `<dataDir>/sessions.sqlite`.'),
+});
+
+const ops = z.strictObject({
+  listen: listenAddress()
+    .prefault('127.0.0.1:9090')
+    .describe('Where /metrics, /healthz and /readyz are served. Not for the Internet.'),
+  checkTimeout: duration({ min: 0.1 }).prefault('5s').describe('Time for each check of /readyz.'),
+  checkCache: duration().prefault('5s').describe('How long the result of a check is used.'),
+});
+
+const log = z.strictObject({
+  level: choice('debug', 'info', 'warn', 'error')
+    .prefault('info')
+    .describe('The least severe lines to write. `debug` has a line for every request.'),
+  destination: choice('stderr', 'stdout').prefault('stderr').describe('Where lines are written, one JSON object each.'),
+});
+
+const stop = z.strictObject({
+  readinessDelay: duration({ max: 60 })
+    .prefault('0s')
+    .describe('Time between not being ready and refusing new sessions, for load balancers to notice.'),
+  drainTimeout: duration().prefault('20s').describe('Time for calls in flight to be answered.'),
+  timeout: duration({ min: 1 })
+    .prefault('45s')
+    .describe('Time for the whole stop; then the program exits with status 1.'),
+});
+
+/** The whole configuration but `server`, `servers` and the files of `serversDir`. */
+export const schema = z.strictObject({
+  dataDir: path()
+    .prefault('/var/lib/forgejo-mcp-operator')
+    .describe('Folder for keys and the database. Its files are readable by this user only.'),
+  serversDir: path()
+    .optional()
+    .describe('Folder of YAML files, one server each: `metadata.name` and `spec`, as in an MCPServer resource.'),
+  defaultServer: serverName
+    .optional()
+    .describe('The server that is at `/mcp` as well. Default: the one named `default`, else the first.'),
+  http: http.prefault({}),
+  auth: auth.prefault({}),
+  sessions: sessions.prefault({}),
+  backend: backend.prefault({}),
+  proxy: proxy.prefault({}),
+  store: store.prefault({}),
+  ops: ops.prefault({}),
+  log: log.prefault({}),
+  stop: stop.prefault({}),
+});
+
+export type Settings = z.output<typeof schema>;
