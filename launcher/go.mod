@@ -1,0 +1,3 @@
+module forgejo-mcp-operator/launcher
+
+go 1.26
