@@ -29,7 +29,7 @@ export interface SealedLimits {
   readonly stallDeadlineMs: number;
   /** Milliseconds that the launcher gives its child between SIGTERM and SIGKILL when the pod itself is deleted. */
   readonly podGraceMs: number;
-  /** Milliseconds that a launcher whose child is gone waits for its last frames to be taken. */
+  /** Milliseconds of silence that a launcher whose child is gone waits for its last frames to be taken; longer than `reattachDeadlineMs`. */
   readonly lingerMs: number;
 }
 
@@ -40,7 +40,7 @@ export const DEFAULT_LIMITS: SealedLimits = {
   welcomeDeadlineMs: 5_000,
   stallDeadlineMs: 10_000,
   podGraceMs: 3_000,
-  lingerMs: 15_000,
+  lingerMs: 60_000,
 };
 
 /** What happens to a link, for metrics and the log. No secret in any of it; a callback that throws is a defect of the caller. */
@@ -95,7 +95,7 @@ export interface Takeover {
 
 export interface SealedLink {
   /** Present on a link that was opened without a claim. */
-  readonly takeover?: Takeover;
+  readonly takeover?: Takeover | undefined;
 
   /**
    * Sends bytes to the child's stdin, whole and in order of the calls. The buffer is not copied: do not change it afterwards.
