@@ -1,15 +1,37 @@
 {{/*
-The gateway's configuration file: what follows from the cluster, the servers, and the rest of .Values.config. Its schema is
-docs/configuration.md.
+The gateway's configuration file (docs/configuration.md): the servers, what follows from the cluster, and the rest of .Values.config, whose
+schema has none of the chart's own keys. The credential proxy's URL is not in it: the Service's address is known to the kubelet only.
 */}}
 {{- define "fmo.config" -}}
-{{- $listeners := dict
-  "http" (dict "listen" (dict "host" "0.0.0.0" "port" (include "fmo.port.http" . | int)) "publicUrl" (trimSuffix "/" .Values.publicUrl))
-  "ops" (dict "listen" (dict "host" "0.0.0.0" "port" (include "fmo.port.ops" . | int)))
--}}
 {{- $servers := list -}}
-{{- range $name, $spec := .Values.servers -}}
-{{- $servers = append $servers (merge (dict "name" $name) $spec) -}}
+{{- range $name := keys .Values.servers | sortAlpha -}}
+{{- $servers = append $servers (merge (dict "name" $name) (get $.Values.servers $name)) -}}
 {{- end -}}
-{{- toYaml (merge $listeners (dict "servers" $servers) .Values.config) -}}
+{{- $own := dict
+  "dataDir" "/var/lib/forgejo-mcp-operator"
+  "http" (dict "listen" (include "fmo.listen" (dict "root" . "port" "http")) "publicUrl" (trimSuffix "/" .Values.publicUrl))
+  "proxy" (dict "listen" (include "fmo.listen" (dict "root" . "port" "proxy")))
+  "ops" (dict "listen" (include "fmo.listen" (dict "root" . "port" "ops")))
+  "backend" (dict "kind" "pod" "namespace" (include "fmo.sessionsNamespace" .) "installId" (include "fmo.install" .))
+  "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
+  "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
+-}}
+{{- if .Values.server -}}{{- $_ := set $own "server" .Values.server -}}{{- end -}}
+{{- if $servers -}}{{- $_ := set $own "servers" $servers -}}{{- end -}}
+{{- if .Values.defaultServer -}}{{- $_ := set $own "defaultServer" .Values.defaultServer -}}{{- end -}}
+{{- toYaml (merge $own (deepCopy .Values.config)) -}}
+{{- end -}}
+
+{{/* Address and port of a listener. Called with a dict of root and port. */}}
+{{- define "fmo.listen" -}}
+{{- printf "%s:%s" (ternary "[::]" "0.0.0.0" (eq .root.Values.gateway.ipFamily "IPv6")) (include (printf "fmo.port.%s" .port) .root) -}}
+{{- end -}}
+
+{{/*
+The credential proxy's URL by the address of its Service, which session pods, without DNS, are given. The kubelet fills the variable in, anew at
+each start of the container, from the links to the Services of the namespace.
+*/}}
+{{- define "fmo.proxyUrl" -}}
+{{- $address := printf "$(%s_SERVICE_HOST)" (include "fmo.proxy" . | upper | replace "-" "_") -}}
+{{- printf "https://%s:%s" (ternary (printf "[%s]" $address) $address (eq .Values.gateway.ipFamily "IPv6")) (include "fmo.port.proxy" .) -}}
 {{- end -}}

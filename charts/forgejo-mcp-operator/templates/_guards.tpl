@@ -15,25 +15,29 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- $faults = append $faults (printf "publicUrl %q must be http:// or https:// and a host, without a path" $v.publicUrl) -}}
 {{- end -}}
 
-{{- if not $v.servers -}}
-{{- $faults = append $faults "servers is empty: name at least one, for example servers.forgejo.forgejo.url and servers.forgejo.pod.image" -}}
-{{- end -}}
-{{- range $name, $server := $v.servers -}}
-{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) -}}
-{{- $faults = append $faults (printf "servers.%s: a server's name is part of its path and a label: at most 63 of a-z, 0-9 and -, beginning and ending with a letter or digit" $name) -}}
+{{- range $name, $own := default (dict "" dict) $v.servers -}}
+{{- $at := ternary (printf "servers.%s" $name) "server" (ne $name "") -}}
+{{- $server := merge (deepCopy (default dict $own)) (deepCopy $v.server) -}}
+{{- if and $name (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$" $name)) -}}
+{{- $faults = append $faults (printf "%s: a server's name is part of its path and a label: at most 40 of a-z, 0-9 and -, beginning and ending with a letter or digit" $at) -}}
 {{- end -}}
 {{- if not (dig "forgejo" "url" "" $server) -}}
-{{- $faults = append $faults (printf "servers.%s.forgejo.url is needed: the forge's public URL, for example https://forge.example.com" $name) -}}
+{{- $faults = append $faults (printf "%s.forgejo.url is needed: Forgejo's public URL, for example https://forge.example.com" $at) -}}
 {{- end -}}
 {{- if not (dig "pod" "image" "" $server) -}}
-{{- $faults = append $faults (printf "servers.%s.pod.image is needed: the image that runs in each session's pod; deploy/child/Dockerfile makes one with forgejo-mcp in it" $name) -}}
+{{- $faults = append $faults (printf "%s.pod.image is needed: the image that runs in each session's pod; deploy/child/Dockerfile makes one with forgejo-mcp in it" $at) -}}
 {{- end -}}
 {{- end -}}
-{{- if and $v.defaultServer (not (hasKey $v.servers $v.defaultServer)) -}}
-{{- $faults = append $faults (printf "defaultServer %q is none of servers (%s)" $v.defaultServer (keys $v.servers | sortAlpha | join ", ")) -}}
+{{- $names := keys $v.servers | sortAlpha -}}
+{{- if and $v.defaultServer (not (has $v.defaultServer (default (list "default") $names))) -}}
+{{- $faults = append $faults (printf "defaultServer %q is none of servers (%s)" $v.defaultServer (join ", " (default (list "default") $names))) -}}
 {{- end -}}
-{{- if and (not $v.defaultServer) (gt (len $v.servers) 1) -}}
-{{- $faults = append $faults (printf "defaultServer is needed with more than one server: which of %s answers at /mcp?" (keys $v.servers | sortAlpha | join ", ")) -}}
+{{- if and (not $v.defaultServer) (gt (len $names) 1) (not (has "default" $names)) -}}
+{{- $faults = append $faults (printf "defaultServer is needed with more than one server: which of %s answers at /mcp?" (join ", " $names)) -}}
+{{- end -}}
+
+{{- if hasPrefix "fmo-" (printf "%s-" (include "fmo.fullname" .)) -}}
+{{- $faults = append $faults (printf "the full name %q begins with fmo-: Kubernetes would make environment variables of the Services' names that look like the gateway's own settings (FMO_...); set fullnameOverride" (include "fmo.fullname" .)) -}}
 {{- end -}}
 
 {{- if ne (int $v.gateway.replicas) 1 -}}

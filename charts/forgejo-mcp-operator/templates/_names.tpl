@@ -49,9 +49,12 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- end -}}
 {{- end -}}
 
-{{/* The install: what the gateway labels its session pods with and selects them by. Unique in the cluster. */}}
+{{/*
+The install: what the gateway labels its session pods with and selects them by. At most 40 characters, and another release never has the
+same, even where two share a sessions namespace.
+*/}}
 {{- define "fmo.install" -}}
-{{- include "fmo.label63" (printf "%s.%s" .Release.Namespace .Release.Name) -}}
+{{- printf "%s-%s" (.Release.Name | replace "." "-" | trunc 31 | trimSuffix "-") (printf "%s/%s" .Release.Namespace .Release.Name | sha256sum | trunc 8) -}}
 {{- end -}}
 
 {{/* Labels that never change: what selectors select by. Called with a dict of root and component. */}}
