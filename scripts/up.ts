@@ -1,0 +1,57 @@
+/** `make up`: the product on a real Kubernetes, and two users at work with it. `--down-after` is not needed: `make down` undoes it. */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { Installed } from '../test/support/installed';
+import { until } from '../test/support/until';
+
+const began = Date.now();
+const say = (text: string): void =>
+  void process.stdout.write(`${((Date.now() - began) / 1000).toFixed(1).padStart(6)}s  ${text}\n`);
+
+async function main(): Promise<void> {
+  say('booting a real one-node Kubernetes (its programs are built the first time)');
+  execFileSync(join(__dirname, '../test/cluster/up.sh'), { stdio: ['ignore', 'ignore', 'inherit'] });
+  const app = await Installed.create(say);
+  say(`the gateway is ready: ${app.url()}`);
+
+  const users = await Promise.all(
+    (['alice', 'bob'] as const).map(async (user) => {
+      const transport = new StreamableHTTPClientTransport(new URL(app.url()), {
+        requestInit: { headers: { Authorization: `Bearer ${app.tokens[user]}` } },
+      });
+      const client = new Client({ name: `${user}'s client`, version: '1.0.0' });
+      await client.connect(transport);
+      return { user, client, transport };
+    }),
+  );
+  const pods = await app.sessionPods();
+  say(`two users have opened a session each; session pods: ${pods.length}`);
+  for (const pod of pods) say(`  ${pod.name}  ${pod.ip}`);
+
+  for (const { user, client } of users) {
+    const { tools } = await client.listTools();
+    const file = await client.callTool({
+      name: 'get_file_contents',
+      arguments: { owner: user, repo: 'private-notes', path: 'secret.md' },
+    });
+    const text = JSON.stringify(file.content);
+    const secret = app.forge.seed.users[user].secret;
+    say(
+      `${user}: ${tools.length} tools; reads ${user}/private-notes: ${text.includes(secret) || text.includes(Buffer.from(secret).toString('base64').slice(0, 24)) ? secret : text.slice(0, 200)}`,
+    );
+  }
+  for (const { client, transport } of users) {
+    await transport.terminateSession();
+    await client.close();
+  }
+  await until('the pods are gone', async () => (await app.sessionPods()).length === 0);
+  say('both sessions are ended; session pods: 0');
+  say(`it stays up: MCP endpoint ${app.url()}, token of alice ${app.tokens.alice}; \`make down\` undoes it`);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,223 @@
+/**
+ * The product as a platform team runs it: a forge, the chart and its images on the real cluster. One install for a whole run of tests; `make up`
+ * uses the same code. Needs a cluster that is up (`make cluster`) and fails without it.
+ */
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { request } from 'undici';
+import { apply, cluster, get, kubectl, loadImage, onNode, restart, run, type Component } from './cluster';
+import { deployForge, type ClusterForge } from './cluster-forge';
+import type { McpClient } from './mcp';
+import { until } from './until';
+import { chartValues } from './values';
+
+const root = join(__dirname, '../..');
+const HTTP_PORT = 30080;
+const OPS_PORT = 30090;
+
+export interface SessionPod {
+  readonly name: string;
+  readonly ip: string;
+  readonly session: string;
+}
+
+export class Installed {
+  readonly namespace = 'mcp';
+  readonly sessionsNamespace = 'mcp-sessions';
+  readonly release = 'forgejo-mcp';
+  gatewayClusterIp = '';
+
+  private constructor(readonly forge: ClusterForge) {}
+
+  /** Loads the images, starts the forge, installs the chart, and waits until all is ready. Each step is told to `say`. */
+  static async create(say: (step: string) => void = () => undefined): Promise<Installed> {
+    say('making the images and loading them into the cluster');
+    const archives = (await run(join(root, 'test/images/build.sh'), ['all'], { deadline: 1_200_000 }))
+      .trim()
+      .split('\n');
+    await loadImage(...archives);
+    say('starting the forge in the cluster, with its users, private repositories and tokens');
+    const app = new Installed(await deployForge());
+    say('helm install');
+    await app.install();
+    return app;
+  }
+
+  get nodeIp(): string {
+    return cluster().nodeIp;
+  }
+
+  /** Folder of the node's pod logs. */
+  get podLogs(): string {
+    return join(cluster().state, 'podlogs');
+  }
+
+  get tokens(): ClusterForge['tokens'] {
+    return this.forge.tokens;
+  }
+
+  get forgeClusterIp(): string {
+    return this.forge.clusterIp;
+  }
+
+  /** The MCP endpoint of a server, reachable from this machine. */
+  url(server?: string): string {
+    const base = `http://${this.nodeIp}:${HTTP_PORT}`;
+    return server === undefined ? `${base}/mcp` : `${base}/servers/${server}/mcp`;
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return kubectl(args);
+  }
+
+  /** Helm with a home of its own, so that no setting of this machine's user counts. */
+  async helm(...args: string[]): Promise<string> {
+    const home = await mkdtemp(join(tmpdir(), 'fmo-helm-'));
+    try {
+      return await run(
+        'env',
+        [...['CACHE', 'CONFIG', 'DATA'].map((of) => `HELM_${of}_HOME=${home}`), 'helm', ...args],
+        {
+          deadline: 200_000,
+        },
+      );
+    } finally {
+      await rm(home, { recursive: true });
+    }
+  }
+
+  /** `helm upgrade --install` with the tests' values, and readiness. */
+  async install(): Promise<void> {
+    const values = chartValues(`http://${this.nodeIp}:${HTTP_PORT}`, this.forge, this.sessionsNamespace);
+    const folder = await mkdtemp(join(tmpdir(), 'fmo-values-'));
+    try {
+      const file = join(folder, 'values.json');
+      await writeFile(file, JSON.stringify(values));
+      await this.helm(
+        ...[
+          'upgrade',
+          '--install',
+          this.release,
+          join(root, 'charts/forgejo-mcp-operator'),
+          '--namespace',
+          this.namespace,
+        ],
+        ...['--create-namespace', '--values', file, '--wait', '--timeout', '120s'],
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+    this.gatewayClusterIp = (await get('service', this.release, this.namespace)).spec.clusterIP as string;
+    await this.exposeOps();
+    await until('the gateway is ready', async () => (await this.ops('/readyz')).status === 200, 60_000);
+  }
+
+  async uninstall(): Promise<void> {
+    await this.helm('uninstall', this.release, '--namespace', this.namespace, '--wait', '--timeout', '120s');
+  }
+
+  /** The pod that runs the client's session. */
+  async podOf(client: McpClient): Promise<SessionPod> {
+    const session = createHash('sha256').update(client.sessionId!).digest('hex').slice(0, 40);
+    const pod = (await this.sessionPods()).find((p) => p.session === session);
+    if (pod === undefined) throw new Error('that session has no pod');
+    return pod;
+  }
+
+  /** Every session pod there is, terminating ones too. */
+  async sessionPods(): Promise<SessionPod[]> {
+    const list = JSON.parse(
+      await this.kubectl(
+        'get',
+        'pods',
+        '-n',
+        this.sessionsNamespace,
+        '-l',
+        'app.kubernetes.io/component=session',
+        '-o',
+        'json',
+      ),
+    ) as { items: { metadata: { name: string; labels: Record<string, string> }; status: { podIP?: string } }[] };
+    return list.items.map(({ metadata, status }) => ({
+      name: metadata.name,
+      ip: status.podIP ?? '',
+      session: metadata.labels['forgejo-mcp-operator/session'] ?? '',
+    }));
+  }
+
+  /** One request to the operations listener. */
+  async ops(path: string): Promise<{ status: number; text: string }> {
+    const { statusCode, body } = await request(`http://${this.nodeIp}:${OPS_PORT}${path}`, {
+      signal: AbortSignal.timeout(10_000),
+    });
+    return { status: statusCode, text: await body.text() };
+  }
+
+  /** The sum of a metric's series that carry these labels; 0 where there is none. */
+  async metric(name: string, labels: Readonly<Record<string, string>> = {}): Promise<number> {
+    const { text } = await this.ops('/metrics');
+    return text
+      .split('\n')
+      .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+      .filter((line) => Object.entries(labels).every(([key, value]) => line.includes(`${key}="${value}"`)))
+      .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+  }
+
+  /** Cuts every attach stream, as a failing load balancer would: ends the gateway's connections to the API server. */
+  async cutAttach(): Promise<void> {
+    const api = (await get('service', 'kubernetes')).spec.clusterIP as string;
+    await onNode(['nsenter', '-t', await this.gatewayPid(), '-n', 'ss', '-K', 'dst', api, 'dport', '=', '443']);
+  }
+
+  restart(component: Component): Promise<void> {
+    return restart(component);
+  }
+
+  stopForge(): Promise<void> {
+    return this.forge.scale(0);
+  }
+
+  startForge(): Promise<void> {
+    return this.forge.scale(1);
+  }
+
+  /** The gateway's log since it started. */
+  gatewayLog(): Promise<string> {
+    return kubectl(['logs', '-n', this.namespace, `deployment/${this.release}-gateway`, '--tail=-1']);
+  }
+
+  /** The gateway's main process, as the node sees it. */
+  private async gatewayPid(): Promise<string> {
+    const path = '{.items[0].status.containerStatuses[0].containerID}';
+    const selector = `app.kubernetes.io/instance=${this.release},app.kubernetes.io/component=gateway`;
+    const id = await kubectl(['get', 'pods', '-n', this.namespace, '-l', selector, '-o', `jsonpath=${path}`]);
+    const tasks = await onNode(['ctr', 'tasks', 'ls']);
+    const task = tasks.split('\n').find((line) => line.startsWith(id.replace('containerd://', '')));
+    if (task === undefined) throw new Error('the gateway has no task');
+    return task.trim().split(/\s+/)[1];
+  }
+
+  /** The operations listener is for the cluster only; a Service of the tests' own shows it to this machine. */
+  private async exposeOps(): Promise<void> {
+    await apply({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'test-ops', namespace: this.namespace },
+      spec: {
+        type: 'NodePort',
+        selector: { 'app.kubernetes.io/instance': this.release, 'app.kubernetes.io/component': 'gateway' },
+        ports: [{ port: 9090, targetPort: 'ops', nodePort: OPS_PORT }],
+      },
+    });
+  }
+}
+
+let shared: Promise<Installed> | undefined;
+
+/** The run's one install. */
+export function installed(): Promise<Installed> {
+  shared ??= Installed.create();
+  return shared;
+}
