@@ -1,0 +1,133 @@
+/** Keeps the store true behind the registry's back: what has happened is recorded even when the store is away for a while. */
+import type { Clock, Timer } from '../clock';
+import { AppError } from '../errors';
+import type { EndReason, SessionRecord, SessionStore } from './ports';
+import { within } from './within';
+
+/** Milliseconds for one call of the store. */
+const STORE_DEADLINE_MS = 10_000;
+
+/** Milliseconds between attempts, doubling up to the second. */
+const RETRY_FIRST_MS = 500;
+const RETRY_MOST_MS = 30_000;
+
+/** Changes that may wait for the store. Beyond that the oldest are given up: the next start marks those sessions `abandoned`. */
+const MAX_WAITING = 10_000;
+
+/** What is to be recorded of one session; the last word counts, and an end is the last word. */
+type Change =
+  | { readonly kind: 'end'; readonly reason: EndReason; readonly at: number }
+  | { readonly kind: 'rebind'; readonly grant: string };
+
+export class Ledger {
+  readonly #store: SessionStore;
+  readonly #clock: Clock;
+  readonly #waiting = new Map<string, Change>();
+  #writing: Promise<void> | undefined;
+  #retry: Timer | undefined;
+  #pause = RETRY_FIRST_MS;
+  #stopped = false;
+
+  constructor(store: SessionStore, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** Changes that the store has not taken yet. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** Records a new session. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown. */
+  insert(record: SessionRecord): Promise<void> {
+    return this.#deadline(this.#store.insert(record));
+  }
+
+  /** A live read. Rejects with `STORE_UNAVAILABLE`. */
+  get(name: string): Promise<SessionRecord | undefined> {
+    return this.#deadline(this.#store.get(name));
+  }
+
+  /** Removes old records; a failure leaves them for the next time. */
+  async purge(before: number): Promise<void> {
+    await this.#deadline(this.#store.purge(before)).catch(() => undefined);
+  }
+
+  /** Records an end, now or as soon as the store can. */
+  end(name: string, reason: EndReason, at: number): void {
+    this.#put(name, { kind: 'end', reason, at });
+  }
+
+  /** Records another grant, now or as soon as the store can. */
+  rebind(name: string, grant: string): void {
+    if (this.#waiting.get(name)?.kind !== 'end') this.#put(name, { kind: 'rebind', grant });
+  }
+
+  /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancelRetry();
+    await this.#writing;
+    await this.#write();
+  }
+
+  #cancelRetry(): void {
+    this.#retry?.cancel();
+    this.#retry = undefined;
+  }
+
+  #put(name: string, change: Change): void {
+    this.#waiting.delete(name);
+    this.#waiting.set(name, change);
+    if (this.#waiting.size > MAX_WAITING) {
+      const [oldest] = this.#waiting.keys();
+      if (oldest !== undefined) this.#waiting.delete(oldest);
+    }
+    if (this.#writing === undefined && this.#retry === undefined) this.#start();
+  }
+
+  #start(): void {
+    this.#retry = undefined;
+    this.#writing = this.#write().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  /** Writes what waits, one after the other, until all is written or the store fails. */
+  async #write(): Promise<void> {
+    for (const [name, change] of this.#waiting) {
+      try {
+        await this.#deadline(this.#apply(name, change));
+      } catch {
+        if (!this.#stopped) this.#retry = this.#clock.after(this.#pause, () => this.#start());
+        this.#pause = Math.min(this.#pause * 2, RETRY_MOST_MS);
+        return;
+      }
+      this.#pause = RETRY_FIRST_MS;
+      if (this.#waiting.get(name) === change) this.#waiting.delete(name);
+    }
+  }
+
+  #apply(name: string, change: Change): Promise<void> {
+    return change.kind === 'end'
+      ? this.#store.end(name, change.reason, change.at)
+      : this.#store.rebind(name, change.grant);
+  }
+
+  #deadline<T>(work: Promise<T>): Promise<T> {
+    return within(
+      this.#clock,
+      STORE_DEADLINE_MS,
+      work,
+      () =>
+        new AppError(
+          'STORE_UNAVAILABLE',
+          'The gateway cannot look sessions up at the moment. Try again in a few seconds.',
+          {
+            detail: 'the session store did not answer in time',
+            retryAfter: 5,
+          },
+        ),
+    );
+  }
+}

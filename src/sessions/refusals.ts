@@ -1,0 +1,52 @@
+/** Every way in which the registry says no. */
+import { AppError } from '../errors';
+
+/** Seconds after which a client may find another gateway, or this one again, that does not stop. */
+const DRAIN_RETRY = 5;
+
+/** A fault of wiring: a route that asks nobody who they are. Never served. */
+export function noAuthContext(): AppError {
+  return new AppError(
+    'AUTH_CONTEXT_ABSENT',
+    'The gateway does not know who you are and serves nothing. Tell your administrator.',
+    {
+      detail: 'a session was asked for without an authentication context: the route is wired without authentication',
+    },
+  );
+}
+
+export function idMissing(): AppError {
+  return new AppError(
+    'SESSION_ID_MISSING',
+    'The header Mcp-Session-Id is missing. Send the one from the answer to initialize.',
+  );
+}
+
+/** For an id that was never minted here (RFC 9110, 15.5.11). */
+export function unknown(): AppError {
+  return new AppError('SESSION_UNKNOWN', 'This session id was not issued here. Start a new session with initialize.');
+}
+
+/** MCP 2025-11-25, 'Session Management': the text is what clients look for. */
+export function ended(cause?: unknown): AppError {
+  return new AppError('SESSION_ENDED', 'Session not found', cause === undefined ? {} : { cause });
+}
+
+export function forbidden(): AppError {
+  return new AppError(
+    'SESSION_FORBIDDEN',
+    'This session belongs to another login. Start a session of your own with initialize.',
+  );
+}
+
+export function draining(): AppError {
+  return new AppError('DRAINING', 'The gateway is stopping. Try again in a few seconds.', { retryAfter: DRAIN_RETRY });
+}
+
+export function startDeadline(seconds: number): AppError {
+  return new AppError(
+    'BACKEND_START_DEADLINE',
+    `The server did not start within ${String(Math.round(seconds))} seconds. Try again; if it stays, tell your administrator.`,
+    { retryAfter: 10 },
+  );
+}

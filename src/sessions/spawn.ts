@@ -1,0 +1,50 @@
+/** The way from a backend and the bridge to the {@link SpawnFunc} that the registry is handed. */
+import { hash } from 'node:crypto';
+import type { UserRef } from '../auth/context';
+import type { Backend, BackendAddress, BackendLink } from '../backends/contract';
+import { openChannel } from '../bridge/channel';
+import type { ChannelObserver } from '../bridge/contract';
+import type { Clock } from '../clock';
+import { userKey } from './caps';
+import type { SpawnFunc, SpawnRequest } from './ports';
+
+export interface SpawnOptions {
+  readonly backend: Backend;
+  readonly clock: Clock;
+  /** The child's secret environment, made once its address is known: the credential proxy's URL and a capability that names this child. */
+  readonly secrets: (request: SpawnRequest, address: BackendAddress) => Promise<Readonly<Record<string, string>>>;
+  readonly observer: (request: SpawnRequest) => ChannelObserver;
+  /** Told when a child runs; for the metrics of its start phases. */
+  readonly started: (request: SpawnRequest, link: BackendLink) => void;
+}
+
+/** A user as an opaque label value: the same for every session of the user, and never the login name. */
+export function userLabel(user: UserRef): string {
+  return hash('sha256', userKey(user), 'hex').slice(0, 40);
+}
+
+/** Makes sessions' children with `backend` and speaks to them through the bridge. */
+export function spawnWith(options: SpawnOptions): SpawnFunc {
+  const { backend, clock } = options;
+  return async (request, signal) => {
+    const { server } = request;
+    const link = await backend.open(
+      {
+        session: request.session,
+        user: userLabel(request.auth.user),
+        server,
+        secrets: (address) => options.secrets(request, address),
+      },
+      signal,
+    );
+    options.started(request, link);
+    return openChannel(link, {
+      clock,
+      observer: options.observer(request),
+      callTimeout: server.callTimeout,
+      initializeTimeout: Math.min(server.callTimeout, server.startTimeout),
+      maxLineBytes: server.maxLineBytes,
+      maxCallsInFlight: server.maxCallsInFlight,
+    });
+  };
+}

@@ -1,0 +1,69 @@
+/** Starting a session's child: record first, then spawn, and leave nothing behind when it fails. */
+import type { Channel } from '../bridge/contract';
+import type { Clock } from '../clock';
+import type { Ledger } from './ledger';
+import type { SpawnFunc } from './ports';
+import * as refusals from './refusals';
+import type { Session } from './session';
+
+export interface StartOptions {
+  readonly session: Session;
+  readonly spawn: SpawnFunc;
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+}
+
+/** Milliseconds beyond a server's `startTimeout`: the driver's own deadline comes first, because it says more. */
+const START_SLACK_MS = 5_000;
+
+/**
+ * Records the session and starts its child. Rejects as the store or the spawn function does, with the reason of `signal` when the opener
+ * gave up, and with `DRAINING` when the gateway stops.
+ *
+ * @param failed called once when the start has failed and no child of it is left: only then is its place free, or the caps would be passed
+ * by children that are still on their way out. The caller does not wait for it.
+ */
+export async function start(options: StartOptions, signal: AbortSignal, failed: () => void): Promise<Channel> {
+  const { session, spawn, clock, ledger } = options;
+  const { startTimeout } = session.server;
+  const abort = session.start;
+  const onGone = (): void => abort.abort(signal.reason);
+  signal.addEventListener('abort', onGone, { once: true });
+  const timer = clock.after(startTimeout * 1000 + START_SLACK_MS, () =>
+    abort.abort(refusals.startDeadline(startTimeout)),
+  );
+  let spawning: Promise<Channel> | undefined;
+  try {
+    await ledger.insert(session.record);
+    abort.signal.throwIfAborted();
+    spawning = spawn({ session: session.name, auth: session.auth, server: session.server }, abort.signal);
+    const channel = await unlessAborted(spawning, abort.signal);
+    abort.signal.throwIfAborted(); // given up in the moment between
+    return channel;
+  } catch (thrown) {
+    if (abort.signal.aborted && spawning !== undefined) void discard(spawning).then(failed);
+    else failed();
+    throw thrown;
+  } finally {
+    timer.cancel();
+    signal.removeEventListener('abort', onGone);
+  }
+}
+
+/** Waits for a start that nobody wants any more and ends the child that it may still bring. Never rejects. */
+async function discard(spawning: Promise<Channel>): Promise<void> {
+  try {
+    const channel = await spawning;
+    await channel.close();
+  } catch {
+    // It failed, which is what is wanted.
+  }
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
