@@ -3,11 +3,14 @@
  * outlives its streams, output while nobody is attached is lost, every stream sees all output, and all of them write the same stdin.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { AppError } from '../../src/errors';
+import type { SealedLink, SealedLinkOptions } from '../../src/backends/pod/sealed/link';
 import type { AttachTransport, Connect, TransportClosed } from '../../src/backends/pod/transport';
+import { systemClock } from '../../src/clock';
+import { AppError } from '../../src/errors';
 
 let built: string | undefined;
 
@@ -44,10 +47,12 @@ export class Container {
   readonly log: Buffer[] = [];
   readonly streams = new Set<Stream>();
   keepLog = true;
+  /** Bytes that reached the launcher's stdin. */
+  fromGateway = 0;
   private over = false;
 
   constructor(argv: readonly string[] = [launcherBinary()]) {
-    this.process = spawn(argv[0] as string, argv.slice(1), {
+    this.process = spawn(argv[0], argv.slice(1), {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { CONTAINER: 'yes' },
     });
@@ -113,6 +118,7 @@ export class Stream implements AttachTransport {
     const left = (this.cut.stdin ?? Infinity) - this.fromGateway;
     const passed = bytes.subarray(0, left);
     this.fromGateway += passed.length;
+    this.container.fromGateway += passed.length;
     const taken = new Promise<void>((resolve) => this.container.process.stdin?.write(passed, () => resolve()));
     if (passed.length === bytes.length) return taken;
     this.finish({ kind: 'broken', detail: 'cut on its way in' });
@@ -154,4 +160,47 @@ export class Stream implements AttachTransport {
     this.container.streams.delete(this);
     this.settle(closed);
   }
+}
+
+/** All that a link hands over, and promises for it. */
+export class Collector {
+  readonly data: Buffer[] = [];
+  readonly errors: Buffer[] = [];
+  bytes = 0;
+  private wanted: { bytes: number; resolve(): void } | undefined;
+
+  constructor(link: SealedLink, keep = true) {
+    link.onData((bytes) => {
+      if (keep) this.data.push(bytes);
+      this.bytes += bytes.length;
+      if (this.wanted !== undefined && this.bytes >= this.wanted.bytes) this.wanted.resolve();
+    });
+    link.onStderr((bytes) => this.errors.push(bytes));
+  }
+
+  /** Resolves once so many bytes of stdout were handed over in all. */
+  reached(bytes: number): Promise<void> {
+    if (this.bytes >= bytes) return Promise.resolve();
+    return new Promise((resolve) => (this.wanted = { bytes, resolve }));
+  }
+
+  get stdout(): string {
+    return Buffer.concat(this.data).toString();
+  }
+
+  get stderr(): string {
+    return Buffer.concat(this.errors).toString();
+  }
+}
+
+/** Options that a test of a link needs; all of them can be replaced. */
+export function linkOptions(over: Partial<SealedLinkOptions> & Pick<SealedLinkOptions, 'connect'>): SealedLinkOptions {
+  return {
+    key: randomBytes(32),
+    epoch: 1,
+    claim: { argv: ['/bin/cat'], env: {} },
+    clock: systemClock,
+    signal: new AbortController().signal,
+    ...over,
+  };
 }

@@ -67,7 +67,7 @@ export function plainParts(frame: Frame): [Buffer, Buffer] {
 /** Reads a plaintext; the body aliases it. Undefined: malformed, which only a broken peer can send. */
 export function parsePlain(epoch: number, number: number, plain: Buffer): Frame | undefined {
   if (plain.length < HEAD) return undefined;
-  const type = plain[0] as number;
+  const type = plain[0];
   const numbered = isNumbered(type);
   const start = numbered ? HEAD + SEQ : HEAD;
   if (plain.length < start || plain.length - start > MAX_BODY) return undefined;
@@ -95,7 +95,7 @@ export interface Welcome {
 /** Reads a Welcome frame's body; undefined: malformed. */
 export function parseWelcome(body: Buffer): Welcome | undefined {
   if (body.length < 11) return undefined;
-  const flags = body[0] as number;
+  const flags = body[0];
   return {
     stdinMidLine: (flags & 1) !== 0,
     stdoutMidLine: (flags & 2) !== 0,
@@ -118,5 +118,5 @@ const EXIT_KINDS = ['exited', 'signaled', 'start-failed'] as const;
 export function parseExit(body: Buffer): ExitBody | undefined {
   const kind = EXIT_KINDS[body[0] ?? EXIT_KINDS.length];
   if (kind === undefined || body.length < 2) return undefined;
-  return { kind, value: body[1] as number, text: body.toString('utf8', 2) };
+  return { kind, value: body[1], text: body.toString('utf8', 2) };
 }

@@ -86,7 +86,7 @@ export class Outgoing {
       }
     }
     if (this.cursor >= this.next() && !this.cut()) return undefined;
-    const frame = this.kept[this.cursor - this.first] as Kept;
+    const frame = this.kept[this.cursor - this.first];
     this.sent = Math.max(this.sent, this.cursor);
     this.cursor += 1;
     return frame;
