@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { installed, type Installed } from '../support/installed';
+import { McpClient } from '../support/mcp';
+
+/** Everything that the run wrote, searched for everything secret that it used. */
+describe('what the gateway writes', () => {
+  let app: Installed;
+  const secrets = new Map<string, string>();
+
+  before(async function () {
+    this.timeout(600_000);
+    app = await installed();
+    const client = new McpClient(app.url('fixture'), app.tokens.alice);
+    await client.initialize();
+    const environment = await client.json<Record<string, string>>('env');
+    await client.text('stderr', {
+      text: `Authorization: token ${app.tokens.alice} and ${environment.FORGEJO_ACCESS_TOKEN}\n`,
+      times: 1,
+    });
+    await client.json('http', {
+      url: `${environment.FORGEJO_URL}/api/v1/user?token=${app.tokens.alice}`,
+      headers: { Authorization: `token ${environment.FORGEJO_ACCESS_TOKEN}` },
+    });
+    secrets.set('the Forgejo token of alice', app.tokens.alice);
+    secrets.set('the Forgejo token of bob', app.tokens.bob);
+    secrets.set('the session id', client.sessionId!);
+    secrets.set("the pod's capability", environment.FORGEJO_ACCESS_TOKEN);
+    const keys = JSON.parse(await app.kubectl('get', 'secrets', '-n', app.namespace, '-o', 'json')) as {
+      items: { metadata: { name: string }; data?: Record<string, string> }[];
+    };
+    for (const { metadata, data } of keys.items.filter((item) => !item.metadata.name.startsWith('sh.helm'))) {
+      for (const [entry, value] of Object.entries(data ?? {})) {
+        secrets.set(`key ${metadata.name}/${entry}`, Buffer.from(value, 'base64').toString('utf8').trim());
+      }
+    }
+    const wrong = new McpClient(app.url('fixture'), 'f00dfeedf00dfeedf00dfeedf00dfeedf00dfeed');
+    secrets.set('a refused token', wrong.token!);
+    await wrong.request('initialize', {});
+    await client.end();
+    await Promise.all([client.close(), wrong.close()]);
+  });
+
+  const holdsNone = (what: string, text: string): void => {
+    expect(text.length, `${what} is not empty`).to.be.greaterThan(50);
+    for (const [name, value] of secrets) {
+      if (value.length < 16) continue;
+      for (const form of [value, Buffer.from(value).toString('base64').replace(/=+$/, ''), encodeURIComponent(value)]) {
+        expect(text.includes(form), `${what} holds ${name}`).to.equal(false);
+      }
+    }
+  };
+
+  it('has no token, session id, capability or key in its log', async () =>
+    holdsNone('the log', await app.gatewayLog()));
+
+  it('has none in its metrics', async () => holdsNone('the metrics', (await app.ops('/metrics')).text));
+
+  it('has none in its readiness report', async () => {
+    const { text } = await app.ops('/readyz');
+    holdsNone('the report', text.padEnd(60));
+  });
+
+  it('has none in Kubernetes: pods, events, ConfigMaps, Services, of both namespaces', async () => {
+    for (const namespace of [app.namespace, app.sessionsNamespace]) {
+      const objects = await app.kubectl(
+        'get',
+        'pods,events,configmaps,services,serviceaccounts',
+        '-n',
+        namespace,
+        '-o',
+        'json',
+      );
+      holdsNone(`namespace ${namespace}`, objects);
+    }
+  });
+});
