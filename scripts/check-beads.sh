@@ -6,10 +6,11 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 bd=$("$top/test/peers/get.sh" beads)/bd
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export BD_DISABLE_METRICS=1 BD_NON_INTERACTIVE=1 HOME=$work
+export BD_DISABLE_METRICS=1 BD_NON_INTERACTIVE=1
 
 git clone --quiet --no-hardlinks "$top" "$work/clone"
 cd "$work/clone"
+export HOME=$work
 "$bd" bootstrap >"$work/bootstrap.log" 2>&1 || { cat "$work/bootstrap.log" >&2; exit 1; }
 "$bd" list --all --limit 0 --json >"$work/listed.json" 2>>"$work/bootstrap.log" || { cat "$work/bootstrap.log" >&2; exit 1; }
 python3 - .beads/issues.jsonl "$work/listed.json" <<'END'

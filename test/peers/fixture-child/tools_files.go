@@ -97,6 +97,10 @@ func grep(c *call) (json.RawMessage, error) {
 	}
 	found, read, unread := []string{}, 0, []string{}
 	for _, root := range wanted.Roots {
+		// /proc/self is a link, and the walk follows none.
+		if target, err := filepath.EvalSymlinks(root); err == nil {
+			root = target
+		}
 		_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 			if c.ctx.Err() != nil {
 				return c.ctx.Err()

@@ -1,0 +1,162 @@
+"""client.py URL: an MCP client on the official Python SDK, driven by lines of JSON.
+
+The bearer token is in MCP_TOKEN, if any; MCP_HEADERS may hold further headers as a JSON object. Each line on stdin is an action, each line
+on stdout what came of it, in the same order:
+
+    {"do": "initialize"}                                   opens a session; with "mode": "auto" as the SDK does by default
+    {"do": "tools"}                                        names of the tools
+    {"do": "call", "name": "echo", "arguments": {...}}     one call; "progress": true collects its progress, "timeoutMs" bounds it
+    {"do": "ping"}
+    {"do": "close"}                                        ends the session (DELETE) and the program; so does the end of stdin
+
+An answer is {"did", "ok": true, "result", "ms"}, or {"did", "ok": false, "error": {"type", "message", "code"?, "status"?}, "ms"}.
+What the server asks the client is answered as the table `answers` says, and counted in the result of the call.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+
+import httpx2
+import mcp_types as types
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+
+
+class Conversation:
+    """One connection and what the server said in it unasked."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.stack = contextlib.AsyncExitStack()
+        self.client: Client | None = None
+        self.session_id: str | None = None
+        self.status: int | None = None
+        self.asked: list[str] = []
+        self.logged: list = []
+
+    async def open(self, mode: str) -> dict:
+        headers = json.loads(os.environ.get("MCP_HEADERS", "{}"))
+        if token := os.environ.get("MCP_TOKEN"):
+            headers["Authorization"] = f"Bearer {token}"
+        http = await self.stack.enter_async_context(
+            httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300), event_hooks={"response": [self.seen]}, trust_env=False)
+        )
+        # The SDK's own limit of 1 MiB for an event is about memory; here messages of any size must pass.
+        transport = streamable_http_client(self.url, http_client=http, max_sse_event_size=None)
+        client = Client(
+            transport,
+            mode=mode,
+            cache=None,
+            client_info=types.Implementation(name="python-client", version="1.0.0"),
+            sampling_callback=self.sample,
+            elicitation_callback=self.elicit,
+            list_roots_callback=self.roots,
+            logging_callback=self.log,
+        )
+        self.client = await self.stack.enter_async_context(client)
+        return {
+            "protocolVersion": client.protocol_version,
+            "serverInfo": client.server_info.model_dump(by_alias=True, exclude_none=True, mode="json"),
+            "sessionId": self.session_id,
+        }
+
+    async def seen(self, response) -> None:
+        """Notes the session id, and the status of the last refusal, which the SDK's errors do not carry."""
+        self.session_id = response.headers.get("mcp-session-id", self.session_id)
+        if response.status_code >= 400 and response.request.method == "POST":
+            self.status = response.status_code
+
+    async def sample(self, context, params):
+        self.asked.append("sampling/createMessage")
+        return types.CreateMessageResult(
+            role="assistant", content=types.TextContent(type="text", text="sampled by python-client"), model="none", stop_reason="endTurn"
+        )
+
+    async def elicit(self, context, params):
+        self.asked.append("elicitation/create")
+        return types.ElicitResult(action="accept", content={})
+
+    async def roots(self, context):
+        self.asked.append("roots/list")
+        return types.ListRootsResult(roots=[types.Root(uri="file:///python-client", name="python-client")])
+
+    async def log(self, params) -> None:
+        self.logged.append(params.data)
+
+    async def perform(self, action: dict):
+        if action["do"] == "initialize":
+            return await self.open(action.get("mode", "legacy"))
+        if self.client is None:
+            raise RuntimeError("initialize first")
+        if action["do"] == "tools":
+            return [tool.name for tool in (await self.client.list_tools()).tools]
+        if action["do"] == "ping":
+            await self.client.send_ping()
+            return {}
+        if action["do"] == "call":
+            return await self.call(action)
+        raise RuntimeError(f"no such action: {action['do']}")
+
+    async def call(self, action: dict) -> dict:
+        steps: list[float] = []
+
+        async def progress(done: float, total: float | None, message: str | None) -> None:
+            steps.append(done)
+
+        asked, logged = len(self.asked), len(self.logged)
+        result = await self.client.call_tool(
+            action["name"],
+            action.get("arguments", {}),
+            read_timeout_seconds=action["timeoutMs"] / 1000 if "timeoutMs" in action else None,
+            progress_callback=progress if action.get("progress") else None,
+        )
+        answer = result.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return answer | {"progress": steps, "asked": self.asked[asked:], "logged": len(self.logged) - logged}
+
+
+def failure(error: BaseException, status: int | None) -> dict:
+    """The innermost error of a group, in words."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    told = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, MCPError):
+        told["code"] = error.error.code
+    if status is not None:
+        told["status"] = status
+    return told
+
+
+async def main(url: str) -> int:
+    logging.disable(logging.CRITICAL)
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=64 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    conversation = Conversation(url)
+    closing = {"do": "close"}
+    while True:
+        line = await reader.readline()
+        action = json.loads(line) if line.strip() else closing
+        began = time.perf_counter()
+        conversation.status = None
+        said = {"did": action["do"], "ok": True}
+        try:
+            if action["do"] == "close":
+                await conversation.stack.aclose()
+                said["result"] = {}
+            else:
+                said["result"] = await conversation.perform(action)
+        except Exception as error:
+            said |= {"ok": False, "error": failure(error, conversation.status)}
+        said["ms"] = round((time.perf_counter() - began) * 1000, 2)
+        print(json.dumps(said), flush=True)
+        if action["do"] == "close":
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1])))
