@@ -108,7 +108,7 @@ build() {
     child-bare-fixture) image "$1" "$(peer fixture-child)" etc fixture -- -user 65532:65532 -entrypoint '["/child"]' ;;
     forge)
       image "$1" "$(peer forge) $(sha256sum <"$root/test/peers/forge/run.sh")" tools gitea -- -user 65532:65532 \
-        -env FORGE_HOME=/forge -env FORGE_ADDRESS=0.0.0.0 -env FORGE_DATA=/data -entrypoint '["/forge/run.sh"]'
+        -env FORGE_HOME=/forge -env FORGE_HTTP_ADDR=0.0.0.0 -env FORGE_DATA=/data -entrypoint '["/forge/run.sh"]'
       ;;
     *)
       echo "no such image: $1; there are: all ${all[*]}" >&2

@@ -144,7 +144,7 @@ class ForgeProcess {
         PATH: process.env['PATH'],
         FORGE_HOME: this.home,
         FORGE_DATA: this.data,
-        FORGE_PORT: String(this.port),
+        FORGE_HTTP_PORT: String(this.port),
         FORGE_INI: this.ini,
       },
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,7 +7,7 @@
 # Settings, all by environment:
 #   FORGE_DATA            folder of everything that it keeps; made if absent (default /data)
 #   FORGE_HOME            folder with `gitea` and `share/` (default: the built peer)
-#   FORGE_ADDRESS, FORGE_PORT   where it listens (127.0.0.1, 3000)
+#   FORGE_HTTP_ADDR, FORGE_HTTP_PORT   where it listens (127.0.0.1, 3000). Not FORGE_PORT: Kubernetes sets that beside a Service `forge`
 #   FORGE_ROOT_URL        its public URL (default http://ADDRESS:PORT/)
 #   FORGE_ADMIN           name of the first administrator (forge-admin)
 #   FORGE_ADMIN_PASSWORD  its password. Where none is given, a random one is made and kept in FORGE_DATA/admin-password
@@ -17,8 +17,8 @@ umask 077
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 home=${FORGE_HOME:-$("$here/../get.sh" forge)}
 data=${FORGE_DATA:-/data}
-address=${FORGE_ADDRESS:-127.0.0.1}
-port=${FORGE_PORT:-3000}
+address=${FORGE_HTTP_ADDR:-127.0.0.1}
+port=${FORGE_HTTP_PORT:-3000}
 admin=${FORGE_ADMIN:-forge-admin}
 ini=$data/app.ini
 mkdir -p "$data/secrets" "$data/tmp"
