@@ -87,7 +87,7 @@ async function localForge(): Promise<{ url: string; seed: Seed }> {
       PATH: process.env['PATH'],
       FORGE_HOME: home,
       FORGE_DATA: folder,
-      FORGE_PORT: String(forgePort),
+      FORGE_HTTP_PORT: String(forgePort),
     },
     true,
   );
