@@ -81,7 +81,7 @@ export class JsonLinesProcess {
   }
 
   /** The first message, earlier or later, that nobody has taken yet and that `matches`; throws after `deadlineMs`, or when it exits. */
-   
+
   async next(matches: (message: any) => boolean = () => true, deadlineMs = ANSWER_DEADLINE_MS): Promise<any> {
     const index = this.arrived.findIndex(matches);
     if (index >= 0) return this.arrived.splice(index, 1)[0];
@@ -155,7 +155,7 @@ export class StdioServer extends JsonLinesProcess {
   private id = 0;
 
   /** Sends initialize and initialized; gives the server's result. */
-   
+
   async initialize(protocolVersion = '2025-11-25', capabilities: object = {}): Promise<any> {
     const clientInfo = { name: 'tests', version: '1.0.0' };
     const answer = await this.request('initialize', { protocolVersion, capabilities, clientInfo });
@@ -164,14 +164,13 @@ export class StdioServer extends JsonLinesProcess {
   }
 
   /** One request; gives the whole response, an error too. */
-   
+
   async request(method: string, params: object = {}): Promise<any> {
     const id = ++this.id;
     this.send({ jsonrpc: '2.0', id, method, params });
     return this.next((message) => message.id === id && message.method === undefined);
   }
 
-   
   async call(name: string, args: object = {}): Promise<any> {
     return (await this.request('tools/call', { name, arguments: args })).result;
   }
@@ -186,7 +185,7 @@ export class StdioServer extends JsonLinesProcess {
 export interface ClientAnswer {
   readonly did: string;
   readonly ok: boolean;
-   
+
   readonly result?: any;
   readonly error?: {
     readonly type: string;
@@ -222,7 +221,7 @@ export class ScriptedClient extends JsonLinesProcess {
   }
 
   /** Does one action and gives its result; throws if it failed. */
-   
+
   async must(action: string, more: object = {}): Promise<any> {
     const answer = await this.do(action, more);
     if (!answer.ok) throw new Error(`${action} failed: ${JSON.stringify(answer.error)}`);
