@@ -29,6 +29,7 @@ export const CHART_OWNED: readonly string[] = [
   'backend.context',
   'proxy.listen',
   'proxy.url',
+  'proxy.keyFile',
   'proxy.tls',
   'store',
   'ops.listen',

@@ -1,6 +1,6 @@
 {{/*
 The gateway's configuration file (docs/configuration.md): the servers, what follows from the cluster, and the rest of .Values.config, whose
-schema has none of the chart's own keys. The credential proxy's URL is not in it: the Service's address is known to the kubelet only.
+schema has none of the chart's own keys. The gateway looks the name in proxy.url up when it starts, because session pods have no DNS.
 */}}
 {{- define "fmo.config" -}}
 {{- $servers := list -}}
@@ -10,7 +10,10 @@ schema has none of the chart's own keys. The credential proxy's URL is not in it
 {{- $own := dict
   "dataDir" "/var/lib/forgejo-mcp-operator"
   "http" (dict "listen" (include "fmo.listen" (dict "root" . "port" "http")) "publicUrl" (trimSuffix "/" .Values.publicUrl))
-  "proxy" (dict "listen" (include "fmo.listen" (dict "root" . "port" "proxy")))
+  "proxy" (dict
+    "listen" (include "fmo.listen" (dict "root" . "port" "proxy"))
+    "url" (printf "https://%s.%s.svc:%s" (include "fmo.proxy" .) .Release.Namespace (include "fmo.port.proxy" .))
+    "keyFile" "/etc/forgejo-mcp-operator/keys/capability.key")
   "ops" (dict "listen" (include "fmo.listen" (dict "root" . "port" "ops")))
   "backend" (dict "kind" "pod" "namespace" (include "fmo.sessionsNamespace" .) "installId" (include "fmo.install" .))
   "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
@@ -25,13 +28,4 @@ schema has none of the chart's own keys. The credential proxy's URL is not in it
 {{/* Address and port of a listener. Called with a dict of root and port. */}}
 {{- define "fmo.listen" -}}
 {{- printf "%s:%s" (ternary "[::]" "0.0.0.0" (eq .root.Values.gateway.ipFamily "IPv6")) (include (printf "fmo.port.%s" .port) .root) -}}
-{{- end -}}
-
-{{/*
-The credential proxy's URL by the address of its Service, which session pods, without DNS, are given. The kubelet fills the variable in, anew at
-each start of the container, from the links to the Services of the namespace.
-*/}}
-{{- define "fmo.proxyUrl" -}}
-{{- $address := printf "$(%s_SERVICE_HOST)" (include "fmo.proxy" . | upper | replace "-" "_") -}}
-{{- printf "https://%s:%s" (ternary (printf "[%s]" $address) $address (eq .Values.gateway.ipFamily "IPv6")) (include "fmo.port.proxy" .) -}}
 {{- end -}}

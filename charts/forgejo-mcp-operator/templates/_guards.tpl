@@ -36,10 +36,6 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- $faults = append $faults (printf "defaultServer is needed with more than one server: which of %s answers at /mcp?" (join ", " $names)) -}}
 {{- end -}}
 
-{{- if hasPrefix "fmo-" (printf "%s-" (include "fmo.fullname" .)) -}}
-{{- $faults = append $faults (printf "the full name %q begins with fmo-: Kubernetes would make environment variables of the Services' names that look like the gateway's own settings (FMO_...); set fullnameOverride" (include "fmo.fullname" .)) -}}
-{{- end -}}
-
 {{- if ne (int $v.gateway.replicas) 1 -}}
 {{- $faults = append $faults (printf "gateway.replicas is %d, but this version holds sessions in memory: with a second gateway, clients would lose sessions at random. Leave it at 1" (int $v.gateway.replicas)) -}}
 {{- end -}}

@@ -1,0 +1,45 @@
+/** Values and look-ups that the chart's tests share. */
+import type { Manifest } from './helm';
+
+/** The least that the chart takes. */
+export const minimal = {
+  image: { repository: 'registry.example.com/gateway', tag: '1.2.3' },
+  publicUrl: 'https://mcp.example.com',
+  server: {
+    forgejo: { url: 'https://forge.example.com' },
+    pod: { image: 'registry.example.com/child:1' },
+  },
+};
+
+/** {@link minimal} with more; objects are merged. */
+export function withMore(more: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return merge(minimal, more);
+}
+
+function merge(
+  under: Readonly<Record<string, unknown>>,
+  over: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const merged: Record<string, unknown> = { ...under };
+  for (const [key, value] of Object.entries(over)) {
+    const below = merged[key];
+    merged[key] = isMap(below) && isMap(value) ? merge(below, value) : value;
+  }
+  return merged;
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The one object of a kind (and name). */
+export function only(manifests: readonly Manifest[], kind: string, name?: string): Manifest {
+  const found = manifests.filter((one) => one.kind === kind && (name === undefined || one.metadata.name === name));
+  if (found.length !== 1) throw new Error(`${String(found.length)} objects of kind ${kind}, name ${name ?? '(any)'}`);
+  return found[0];
+}
+
+/** Every object as `kind namespace/name`. */
+export function names(manifests: readonly Manifest[]): string[] {
+  return manifests.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`).sort();
+}
