@@ -84,11 +84,11 @@ class StdioChannel implements Channel {
     this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask));
     const lines = new LineSplitter(options.maxLineBytes, child);
     const stderr = new StderrLines(clock, (line) => observer.stderr(line));
-    link.onData((bytes) => this.#guard(() => lines.push(bytes)));
-    link.onStderr((bytes) => this.#guard(() => stderr.push(bytes)));
+    link.onData((bytes) => lines.push(bytes));
+    link.onStderr((bytes) => stderr.push(bytes));
     this.ended = link.exited.then((exit) => {
-      this.#guard(() => lines.end());
-      this.#guard(() => stderr.end());
+      lines.end();
+      stderr.end();
       return this.#over(exit);
     });
   }
@@ -235,15 +235,6 @@ class StdioChannel implements Channel {
     this.#asks.clear();
     this.#router.clear();
     return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };
-  }
-
-  /** Whatever goes wrong in handling one child's bytes stays with that child. */
-  #guard(work: () => void): void {
-    try {
-      work();
-    } catch (thrown) {
-      this.#observer.fault(thrown);
-    }
   }
 }
 

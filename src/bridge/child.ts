@@ -35,8 +35,13 @@ export class Child implements LineConsumer, ChildSpeech {
     this.#options = options;
   }
 
+  /** Whatever goes wrong with one line stays with that line. */
   line(bytes: Buffer, start: number, end: number): void {
-    readLine(bytes, start, end, this);
+    try {
+      readLine(bytes, start, end, this);
+    } catch (thrown) {
+      this.#options.observer.fault(thrown);
+    }
   }
 
   noise(bytes: number): void {
@@ -61,17 +66,28 @@ export class Child implements LineConsumer, ChildSpeech {
 
   answer(message: ChildMessage, json: string): void {
     const { id } = message;
-    const { calls, observer, finish } = this.#options;
+    const { calls, observer } = this.#options;
     const call = typeof id === 'string' ? calls.get(id) : undefined;
     if (call === undefined) {
       observer.dropped(decodeId(id)?.kind === 'i' ? 'late-answer' : 'unknown-id');
-    } else if (isWellFormed(message)) {
-      message.id = call.id;
-      finish(call, message as unknown as JsonRpcMessage, exchangeId(json, `"${call.key}"`, call.idText));
     } else {
-      const mended = mend(message, call.id);
-      finish(call, mended, JSON.stringify(mended));
+      this.#answered(call, message, json);
     }
+  }
+
+  #answered(call: Call, message: ChildMessage, json: string): void {
+    let answer: JsonRpcMessage;
+    let text: string;
+    try {
+      const wellFormed = isWellFormed(message);
+      answer = wellFormed ? ({ ...message, id: call.id } as JsonRpcMessage) : mend(message, call.id);
+      text = wellFormed ? exchangeId(json, `"${call.key}"`, call.idText) : JSON.stringify(answer);
+    } catch {
+      // Nested deeper than it can be written again: the caller gets an error instead of nothing.
+      answer = failureOf(call.id, malformedAnswer());
+      text = JSON.stringify(answer);
+    }
+    this.#options.finish(call, answer, text);
   }
 
   notification(message: ChildMessage, json: string): void {

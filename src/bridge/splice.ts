@@ -2,6 +2,7 @@
  * Exchanging an id in a line that the child wrote, without writing the rest again: the rest keeps every digit, escape and order of members,
  * and a megabyte of output costs two searches instead of a pass of JSON.
  */
+import { decodeId } from './ids';
 import { parseExact } from './json';
 
 const HEAD = '{"jsonrpc":"2.0","id":';
@@ -9,7 +10,7 @@ const TAIL = ',"jsonrpc":"2.0","id":';
 
 /**
  * Exchanges the top-level id of a message. Go, Rust and Python children write it first, the TypeScript SDK writes it last; at both ends its
- * place is certain. Elsewhere the message is written again.
+ * place is certain. Elsewhere an id of ours is exchanged where it stands exactly once; any other message is written again.
  *
  * @param json the message's text; @param from JSON text of the id in it; @param to JSON text of the new one.
  */
@@ -20,6 +21,8 @@ export function exchangeId(json: string, from: string, to: string): string {
   }
   const tail = `${TAIL}${from}}`;
   if (json.endsWith(tail)) return `${json.slice(0, -from.length - 1)}${to}}`;
+  const once = decodeId(from.slice(1, -1)) === undefined ? undefined : exchangeOnce(json, 'id', from, to);
+  if (once !== undefined) return once;
   return rewrite(json, (message) => {
     message.id = parseExact(` ${to}`);
   });
@@ -27,16 +30,14 @@ export function exchangeId(json: string, from: string, to: string): string {
 
 /** Exchanges a string that stands exactly once in `json`; undefined when it does not, or when that is not the member `name`. */
 export function exchangeOnce(json: string, name: string, from: string, to: string): string | undefined {
-  const member = `"${name}":${from}`;
-  const at = json.indexOf(member);
-  if (
-    at < 0 ||
-    json.indexOf(from, at + member.length) >= 0 ||
-    json.indexOf(from) !== at + member.length - from.length
-  ) {
-    return undefined;
-  }
-  return json.slice(0, at + member.length - from.length) + to + json.slice(at + member.length);
+  const at = json.indexOf(from);
+  if (at < 0 || json.indexOf(from, at + from.length) >= 0) return undefined;
+  let before = at - 1;
+  while (json[before] === ' ') before -= 1;
+  if (json[before] !== ':') return undefined;
+  before -= 1;
+  while (json[before] === ' ') before -= 1;
+  return json.endsWith(`"${name}"`, before + 1) ? json.slice(0, at) + to + json.slice(at + from.length) : undefined;
 }
 
 /** Writes a message again after `change`; numbers keep their spelling. */
