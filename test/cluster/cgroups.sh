@@ -38,7 +38,7 @@ cgroup_create_v1() {
 # no processes itself. In a container the visible root is not the true one, so its processes then move to a leaf, as systemd would do.
 cgroup_delegate() {
   local group=$1 controller pid
-  for controller in $(cat "$group/cgroup.controllers"); do
+  for controller in $(<"$group/cgroup.controllers"); do
     grep -qw "$controller" "$group/cgroup.subtree_control" && continue
     if ! echo "+$controller" 2>/dev/null >"$group/cgroup.subtree_control"; then
       mkdir -p "$group/init"

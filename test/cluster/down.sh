@@ -13,18 +13,15 @@ if [ "${1:-}" != --locked ]; then # up.sh holds the lock itself
   flock -w 900 9 || die "another up.sh or down.sh holds the lock for more than 15 minutes"
 fi
 
-links() { ip -o link show type veth | grep -oE "^[0-9]+: $HOST_LINK[:@]"; }
-links_gone() { ! links; }
-
-HOST_LINK=
-[ -f "$STATE/settings" ] && HOST_LINK=$(sed -n 's/^HOST_LINK=//p' "$STATE/settings")
+# links - the names of the cluster's links on this machine.
+links() { grep -lsxF "$FMO_CLUSTER" /sys/class/net/fmo*/ifalias | cut -d / -f 5; }
+links_gone() { [ -z "$(links)" ]; }
 
 cgroup_kill || die "some processes do not end: $(cgroup_processes | tr '\n' ' ')"
 cgroup_remove || die "some cgroups cannot be removed, see $(cgroup_hierarchies | sed "s#\$#/$FMO_CLUSTER#" | tr '\n' ' ')"
-if [ -n "$HOST_LINK" ]; then
-  # The kernel removes the pair with the network namespace, a little later; one that never got there is still ours to remove.
-  within 2 links_gone || ip link del "$HOST_LINK" 2>/dev/null || true
-fi
+# The kernel removes a link with its network namespace, a little later; one that never got there, or whose namespace is kept by a dying
+# connection, is ours to remove.
+within 1 links_gone || links | while read -r link; do ip link del "$link" 2>/dev/null || true; done
 # Mounts are the namespace's own and gone with it. Should one be here all the same, removing files must not reach through it.
 while read -r mount; do umount -l "$mount"; done < <(awk -v s="$STATE/" 'index($2, s) == 1 { print $2 }' /proc/self/mounts | sort -r)
 rm -rf --one-file-system "$STATE"

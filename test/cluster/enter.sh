@@ -14,5 +14,6 @@ source "$STATE/settings"
 cgroup_join
 export PATH=$BIN:$OWN_BIN:$PATH:/usr/sbin:/sbin KUBECONFIG=$KUBECONFIG_FILE
 export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io
+# shellcheck disable=SC2016
 # The directory is looked up again inside: the old one would lead out of the namespace.
 exec nsenter -t "$pid" -m -n -p -u -i sh -c 'cd "$1" 2>/dev/null || cd /; shift; exec "$@"' sh "$PWD" "$@"

@@ -4,6 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 holder >/dev/null || die "cluster $FMO_CLUSTER is not up"
 export FMO_CLUSTER FMO_STATE=$STATE_ROOT
+# shellcheck disable=SC2016
 exec "$CLUSTER_DIR/enter.sh" bash -c '
   source "$0/node/components.sh"
   [ "$(cat "$STATE/boot.status" 2>/dev/null)" = ok ] || die "the boot has not ended well"

@@ -4,8 +4,9 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ -d "$STATE/log" ] || die "cluster $FMO_CLUSTER has no logs"
 cd "$STATE/log"
-[ $# -gt 0 ] || set -- $(ls | sed 's/\.log$//')
+[ $# -gt 0 ] || set -- *.log
 for name; do
+  name=${name%.log}
   echo "==> $name ($STATE/log/$name.log)"
   tail -n "${LINES:-50}" "$name.log"
 done

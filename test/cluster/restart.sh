@@ -6,6 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 [ $# -ge 1 ] || die "usage: restart.sh COMPONENT [SIGNAL]"
 holder >/dev/null || die "cluster $FMO_CLUSTER is not up"
 export FMO_CLUSTER FMO_STATE=$STATE_ROOT
+# shellcheck disable=SC2016
 exec "$CLUSTER_DIR/enter.sh" bash -c '
   source "$0/node/components.sh"
   name=$1

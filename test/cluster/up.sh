@@ -12,7 +12,7 @@ source "$CLUSTER_DIR/cgroups.sh"
 answers() { KUBECONFIG=$1 "$2" --request-timeout 5s get --raw /readyz >/dev/null 2>&1; }
 
 if [ -n "${KUBECONFIG:-}" ] && [ "$KUBECONFIG" != "$KUBECONFIG_FILE" ]; then
-  within 10 answers "$KUBECONFIG" "$(command -v kubectl || echo "$(binaries)/kubectl")" || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
+  within 10 answers "$KUBECONFIG" "$(command -v kubectl || echo "$(clients)/kubectl")" || die "the cluster of KUBECONFIG=$KUBECONFIG does not answer"
   echo "KUBECONFIG=$KUBECONFIG"
   exit
 fi
@@ -29,13 +29,16 @@ need_root
 exec 9<"$CLUSTER_DIR/lib.sh"
 flock -w 900 9 || die "another up.sh or down.sh holds the lock for more than 15 minutes"
 
-"$CLUSTER_DIR/deps.sh"
-BIN=$(binaries)
 if holder >/dev/null && "$CLUSTER_DIR/health.sh" >/dev/null 2>&1; then
   echo "cluster $FMO_CLUSTER is up" >&2
+  current=$(grep -cxF -e "declare -g BIN=\"$(cache_folder cluster "$(binary_keys)")\"" \
+    -e "declare -g OWN_BIN=\"$(cache_folder cluster-own "$(own_keys)")\"" "$STATE/settings") || true
+  [ "$current" = 2 ] || echo "note: it runs programs of other sources than these; test/cluster/down.sh first renews it" >&2
   echo "KUBECONFIG=$KUBECONFIG_FILE"
   exit
 fi
+"$CLUSTER_DIR/deps.sh"
+BIN=$(binaries)
 OWN_BIN=$(own_binaries)
 IMAGES=$(images)
 
@@ -61,12 +64,13 @@ fail() { # TEXT LOG
   cgroup_kill || true # the logs stay until the next up.sh or down.sh
   exit 1
 }
-trap 'cgroup_kill; exit 130' INT TERM
+trap 'say "interrupted"; cgroup_kill; exit 130' INT TERM HUP
 
 mkdir -p "$STATE"
 chmod 711 "$STATE" # processes of pods in user namespaces pass through
 mkdir -p "$STATE"/{log,pids,etcd,kubelet,podlogs}
-mkdir -p -m 700 "$STATE"/{pki,conf}
+mkdir "$STATE"/{pki,conf}
+chmod 700 "$STATE"/{pki,conf}
 cgroup_create
 
 # A /30 of the benchmarking range (RFC 2544) that this machine does not use: .1 is the host, .2 the node.
@@ -80,16 +84,14 @@ link() {
   done
   HOST_LINK=fmo$n NODE_LINK=node0 HOST_IP=198.18.$n.1 NODE_IP=198.18.$n.2
   ip link add "$HOST_LINK" type veth peer name "$NODE_LINK"
+  ip link set "$HOST_LINK" alias "$FMO_CLUSTER" # by this down.sh knows it
   ip addr add "$HOST_IP/30" dev "$HOST_LINK"
   ip link set "$HOST_LINK" up
   exec 8<&-
 }
 link
 
-{
-  write_settings
-  echo "HOST_LINK=$HOST_LINK"
-} >"$STATE/settings"
+write_settings >"$STATE/settings"
 
 # The holder: first process of the namespaces. It joins the cluster's cgroups first, so that nothing of it is ever outside.
 (
@@ -98,6 +100,7 @@ link
     env SAY_FROM="$SAY_FROM" FMO_CLUSTER="$FMO_CLUSTER" FMO_STATE="$STATE_ROOT" FMO_CACHE="$FMO_CACHE" "$CLUSTER_DIR/node/init.sh"
 ) 3>&2 >"$STATE/log/init.log" 2>&1 </dev/null 9<&- &
 outer=$!
+disown # or bash reports its end
 
 first_process() {
   local pid
@@ -107,13 +110,13 @@ within 10 first_process || fail "the namespaces were not made" "$STATE/log/init.
 ip link set "$NODE_LINK" netns "$(cat "$STATE/holder.pid")"
 
 booted() { [ -s "$STATE/boot.status" ] || ! holder >/dev/null; }
-within 300 booted || fail "booting took more than 300 s at $(cat "$STATE/boot.component" 2>/dev/null)" "$STATE/log/init.log"
+within 600 booted || fail "booting took more than 600 s at $(cat "$STATE/boot.component" 2>/dev/null)" "$STATE/log/init.log"
 read -r status component <"$STATE/boot.status" || true
 if [ "${status:-}" != ok ]; then
   log=$STATE/log/${component:-init}.log
   [ -s "$log" ] || log=$STATE/log/init.log
   fail "${component:-the first process} failed" "$log"
 fi
-trap - INT TERM
+trap - INT TERM HUP
 say "cluster $FMO_CLUSTER is up: node $NODE_IP, this machine $HOST_IP"
 echo "KUBECONFIG=$KUBECONFIG_FILE"

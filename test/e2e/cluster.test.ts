@@ -51,7 +51,7 @@ describe('the test cluster', function () {
       busybox(namespace, 'host-users', { script: 'cat /proc/self/uid_map' }),
     );
     const [map, id] = (await podOutput(namespace, 'users')).split('\n');
-    const [inside, outside, length] = map!.trim().split(/\s+/).map(Number);
+    const [inside, outside, length] = map.trim().split(/\s+/).map(Number);
     expect(inside).to.equal(0);
     expect(outside).to.be.at.least(65536);
     expect(length).to.equal(65536);

@@ -48,10 +48,12 @@ export function cluster(): Cluster {
       stdio: 'pipe',
     });
   } catch (error) {
-    throw new Error(`no test cluster (run \`make cluster\`): ${(error as { stderr?: string }).stderr?.trim()}`);
+    throw new Error(`no test cluster (run \`make cluster\`): ${(error as { stderr?: string }).stderr?.trim()}`, {
+      cause: error,
+    });
   }
   const env = Object.fromEntries(
-    text.split('\0').map((line) => [line.split('=', 1)[0]!, line.slice(line.indexOf('=') + 1)]),
+    text.split('\0').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]),
   );
   const value = (name: string): string => {
     if (!env[name])
@@ -141,7 +143,9 @@ export async function podReady(namespace: string, name: string, deadline = 30_00
       deadline,
     );
   } catch (error) {
-    throw new Error(`${(error as Error).message}: ${JSON.stringify(status?.containerStatuses ?? status)}`);
+    throw new Error(`${(error as Error).message}: ${JSON.stringify(status?.containerStatuses ?? status)}`, {
+      cause: error,
+    });
   }
 }
 

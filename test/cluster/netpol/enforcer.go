@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/netip"
@@ -56,6 +57,9 @@ func newEnforcer(client kubernetes.Interface, cidr netip.Prefix) *enforcer {
 
 // start returns when the first full set of rules is in the kernel, and goes on in the background until ctx ends.
 func (e *enforcer) start(ctx context.Context) error {
+	if err := e.awaitAccess(ctx); err != nil {
+		return err
+	}
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(any) { e.want() },
 		UpdateFunc: func(any, any) { e.want() },
@@ -74,6 +78,26 @@ func (e *enforcer) start(ctx context.Context) error {
 	e.factory.WaitForCacheSync(ctx.Done())
 	go e.loop(ctx)
 	return e.until(ctx, e.appliedSince(e.want()))
+}
+
+// awaitAccess returns when the API server lets us read what we need. On a cluster that is just booting our role is not known for a moment, and
+// an informer whose first list is refused backs off for seconds.
+func (e *enforcer) awaitAccess(ctx context.Context) error {
+	one := meta.ListOptions{Limit: 1}
+	for {
+		_, pods := e.client.CoreV1().Pods("").List(ctx, one)
+		_, namespaces := e.client.CoreV1().Namespaces().List(ctx, one)
+		_, policies := e.client.NetworkingV1().NetworkPolicies("").List(ctx, one)
+		err := errors.Join(pods, namespaces, policies)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // want records that the rules have to be made anew, and returns the number of that change.

@@ -13,6 +13,7 @@ export PATH=$BIN:$OWN_BIN:$PATH:/usr/sbin:/sbin
 export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io
 PKI=$STATE/pki CONF=$STATE/conf LOG=$STATE/log
 API=https://$NODE_IP:6443
+# shellcheck disable=SC2034  # health.sh
 COMPONENTS=(containerd etcd kube-apiserver kube-controller-manager kube-scheduler netpol kubelet kube-proxy)
 
 launch() { # NAME COMMAND...
@@ -111,7 +112,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 # step NAME - waits for a component of the boot; what it names last is what failed.
 step() {
   echo "$1" >"$STATE/boot.component"
-  ready "$1" || return 1
+  ready "$1" 180 || return 1
   say "$1 is healthy" 2>&3
 }
 
@@ -139,9 +140,8 @@ boot() {
   load_images || return 1
   step etcd || return 1
   step kube-apiserver || return 1
-  for name in kube-controller-manager kube-scheduler kubelet kube-proxy; do "start_$name"; done
+  for name in kube-controller-manager kube-scheduler netpol kubelet kube-proxy; do "start_$name"; done
   apply "$CONF/addons.yaml" >>"$LOG/addons.log" 2>&1 || return 1
-  start_netpol # not before its role is there: a refused list is tried again only after a second
   for name in kube-controller-manager kube-scheduler netpol kubelet kube-proxy; do step "$name" || return 1; done
   echo default-service-account >"$STATE/boot.component"
   within 30 service_account || return 1

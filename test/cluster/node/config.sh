@@ -6,7 +6,7 @@ POD_CIDR=10.244.0.0/24
 
 # write_pki - one certificate authority for everything: a cluster that lives for a test needs no more.
 write_pki() (
-  cd "$PKI"
+  cd "$PKI" || return
   umask 077
   ec_key() { openssl ecparam -name prime256v1 -genkey -noout -out "$1.key"; }
   certificate() { # NAME SUBJECT [ALTERNATIVE-NAMES]
