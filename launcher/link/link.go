@@ -21,7 +21,7 @@ const (
 	nakPause = 100 * time.Millisecond
 	// probeFirst and probeMost bound the wait until the oldest frame that was not acknowledged is sent again, doubled each time:
 	// with nobody attached every probe ends in the node's log.
-	probeFirst = 400 * time.Millisecond
+	probeFirst = 200 * time.Millisecond
 	probeMost  = time.Minute
 	// batch is how many bytes of lines go into one write: a pipe's capacity.
 	batch = 64 * 1024

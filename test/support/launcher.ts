@@ -49,6 +49,8 @@ export class Container {
   keepLog = true;
   /** Bytes that reached the launcher's stdin. */
   fromGateway = 0;
+  /** What becomes of the launcher's output on its way to every stream. */
+  garble: (chunk: Buffer) => Buffer = (chunk) => chunk;
   private over = false;
 
   constructor(argv: readonly string[] = [launcherBinary()]) {
@@ -60,7 +62,8 @@ export class Container {
     this.process.stderr?.on('data', (chunk: Buffer) => this.log.push(chunk));
     this.process.stdout?.on('data', (chunk: Buffer) => {
       if (this.keepLog) this.log.push(chunk);
-      for (const stream of this.streams) stream.take(chunk);
+      const passed = this.garble(chunk);
+      for (const stream of this.streams) stream.take(passed);
     });
     this.ended = new Promise((settle) =>
       this.process.once('close', (code, signal) => {
@@ -72,7 +75,7 @@ export class Container {
   }
 
   /** Opens streams to this container; each call may break where `cut` says, asked anew for every stream. */
-  connector(cut: (attempt: number) => Cut = () => ({})): Connect {
+  connector(cut: (attempt: number) => Cut = () => ({})): (...args: Parameters<Connect>) => Promise<Stream> {
     let attempt = 0;
     return async () => {
       if (this.over) throw new AppError('BACKEND_ENDED', 'The container has finished.');
@@ -203,4 +206,13 @@ export function linkOptions(over: Partial<SealedLinkOptions> & Pick<SealedLinkOp
     signal: new AbortController().signal,
     ...over,
   };
+}
+
+/** Waits for a condition of the outside world that sends no event; the deadline makes it fail, never hang. */
+export async function eventually(holds: () => boolean, ms = 20_000): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`not within ${ms} ms: ${holds.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }

@@ -62,7 +62,7 @@ export interface SealedLinkOptions {
   /** The fencing epoch, 1 to 2^32 - 1. One epoch belongs to one link object in one process, ever. */
   readonly epoch: number;
   /** Starts a child in a launcher that has none yet. Absent: takes over a launcher that another epoch has claimed. */
-  readonly claim?: ChildCommand;
+  readonly claim?: ChildCommand | undefined;
   readonly clock: Clock;
   readonly limits?: Partial<SealedLimits>;
   readonly events?: SealedEvents;

@@ -17,7 +17,7 @@ const ACK_DELAY_MS = 50;
 /** The least time between two requests for the same frame. */
 const NAK_PAUSE_MS = 100;
 /** The first wait until the oldest unconfirmed frame is sent again; doubled each time. */
-const PROBE_FIRST_MS = 400;
+const PROBE_FIRST_MS = 200;
 /** How often a paused link that holds bytes tells the launcher that it is still there. */
 const HOLDING_MS = 5_000;
 /** Bytes of lines that go into one write: the attach stream's largest sensible message. */
@@ -35,8 +35,8 @@ export interface ConversationOptions {
   readonly events: Required<SealedEvents>;
   /** Something is due: call {@link Conversation.take}. */
   readonly send: () => void;
-  /** The launcher has answered and its child runs, or has run. */
-  readonly onWelcome: () => void;
+  /** The launcher has answered. `started`: its child runs, or has run; otherwise its Exit, which says why not, is on the way. */
+  readonly onWelcome: (started: boolean) => void;
   readonly onStalled: () => void;
   readonly onEnd: (exit: SealedExit) => void;
   /** All that arrived was handed over. */
@@ -219,7 +219,7 @@ export class Conversation {
     }
     if (!this.acknowledge(frame)) return;
     this.outgoing.rewind();
-    if (!welcome.neverStarted) this.o.onWelcome(); // else its Exit, which says why, is on the way
+    this.o.onWelcome(!welcome.neverStarted);
   }
 
   private acknowledge(frame: Frame): boolean {

@@ -71,7 +71,7 @@ class Link implements CountedLink {
       limits,
       events,
       send: () => this.streams.flush(),
-      onWelcome: () => this.streams.welcomed(),
+      onWelcome: (started) => this.streams.welcomed(started),
       onRefused: (error) => this.streams.refuse(error),
       onStalled: () => this.streams.cut('no progress within the deadline'),
       onEnd: (exit) => this.end(exit),

@@ -65,12 +65,14 @@ export class Reattacher {
     void this.send(stream);
   }
 
-  welcomed(): void {
+  /** The stream that is up has its answer; `started` completes {@link start}. */
+  welcomed(started: boolean): void {
     const stream = this.stream;
     if (stream === undefined || stream.welcomed) return;
     stream.welcomed = true;
     stream.greet?.cancel();
     stream.patience?.cancel();
+    if (!started) return this.flush();
     this.deadline?.cancel();
     this.deadline = undefined;
     if (this.opened !== undefined) {
@@ -101,6 +103,8 @@ export class Reattacher {
     this.ended = true;
     this.deadline?.cancel();
     this.aborter.abort();
+    this.opened?.reject(new AppError('LINK_CLOSED', 'The session was closed while it started. Try again.'));
+    this.opened = undefined;
     const stream = this.stream;
     if (stream === undefined) return;
     stream.greet?.cancel();
@@ -201,6 +205,7 @@ export class Reattacher {
   }
 
   private startDeadline(): void {
+    this.deadline?.cancel();
     this.deadline = this.o.clock.after(this.o.limits.reattachDeadlineMs, () => {
       this.fail(
         new AppError('BACKEND_START_DEADLINE', "The session's server did not answer in time. Try again.", {

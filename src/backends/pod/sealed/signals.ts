@@ -6,6 +6,6 @@ export const SIGKILL = 9;
 
 /** The signal's name, or `SIG` and its number. */
 export function signalName(number: number): string {
-  const found = Object.entries(constants.signals).find(([, value]) => (value) === number);
+  const found = Object.entries(constants.signals).find(([, value]) => value === number);
   return found?.[0] ?? `SIG${number}`;
 }
