@@ -1,5 +1,6 @@
 /** What the credential proxy is handed. It knows sessions by name only and never sees an MCP client's bearer. */
 import type { ServerSpec } from '../config/server';
+import type { ErrorCode } from '../errors';
 
 /** A live session as the proxy needs it. */
 export interface ProxySession {
@@ -24,3 +25,43 @@ export interface Capabilities {
   /** Verifies the signature in constant time and returns what it names; undefined when it is not ours. */
   verify(token: string): { readonly session: string; readonly instance: string } | undefined;
 }
+
+/** One request at the proxy, once it is over. Holds no URL, query, token or address: safe for the audit log and, by its enums, for metrics. */
+export interface ProxyEvent {
+  /** The session's name; undefined where the capability was not ours. */
+  readonly session: string | undefined;
+  readonly server: string | undefined;
+  readonly userId: string | undefined;
+  /** `OTHER` for a method that the proxy does not know. */
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OTHER';
+  /** The route's template, `none` where none matched. Bounded by the table. */
+  readonly route: string;
+  readonly class: 'read' | 'write' | 'never' | 'unknown';
+  /**
+   * `forwarded`: the forge answered; `copied`: answered from the gateway's copy; `refused`: by policy or hygiene; `failed`: forge or token could
+   * not be had; `cancelled`: the child went away first.
+   */
+  readonly outcome: 'forwarded' | 'copied' | 'refused' | 'failed' | 'cancelled';
+  /** Why it was refused or failed. */
+  readonly code: ErrorCode | undefined;
+  /** The policy's reason, a stable name (`never`, `access`, `owner`, `repository`, `wide`, `reference`, `redirect`); undefined otherwise. */
+  readonly reason: string | undefined;
+  /** The status that the child saw; 0 where it saw none. */
+  readonly status: number;
+  readonly seconds: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** What the proxy tells its observer; for metrics. Called synchronously: must not throw and must be quick. */
+export interface ProxyObserver {
+  /** A request began; one `finished` follows for each. */
+  started(): void;
+  finished(event: ProxyEvent): void;
+}
+
+/**
+ * Whether the network shows the proxy its children's own addresses. `unproven` until the first child came; `preserved` is kept for good and
+ * enforced from then on; `rewritten`: a child came from another address than its own, and none from its own yet; `off`: not checked.
+ */
+export type SourceState = 'unproven' | 'preserved' | 'rewritten' | 'off';

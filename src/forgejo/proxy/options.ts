@@ -1,0 +1,75 @@
+/** What the credential proxy is made of. */
+import type { ForgejoTokens } from '../../auth/context';
+import type { Clock } from '../../clock';
+import type { Logger } from '../../telemetry/log';
+import type { FindProxySession, ProxyObserver } from '../contract';
+import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from '../forge';
+import type { SourceCheck } from './source';
+
+/** How the listener is reached: plain HTTP (loopback, or children that cannot be given a CA), with a certificate made at start, or with one's own. */
+export type ProxyTls =
+  | { readonly kind: 'plain' }
+  /** `hosts`: DNS names and IP addresses that children use, such as the Service's ClusterIP. */
+  | { readonly kind: 'self-made'; readonly hosts: readonly string[] }
+  /** PEM texts. */
+  | { readonly kind: 'given'; readonly key: string; readonly cert: string; readonly ca: string };
+
+export interface ProxyLimits {
+  /** Requests of one session at once; more are told to wait (503). */
+  readonly perSession: number;
+  /** Requests at once in all. */
+  readonly inAll: number;
+  /** Connections at once. */
+  readonly connections: number;
+  /** Bytes of one request body. */
+  readonly bodyBytes: number;
+  /** Milliseconds for a request's headers, and for a connection on which nothing moves. */
+  readonly headers: number;
+  readonly idle: number;
+}
+
+export const DEFAULT_LIMITS: ProxyLimits = {
+  perSession: 64,
+  inAll: 1024,
+  connections: 4096,
+  bodyBytes: 1024 * 1024 * 1024,
+  headers: 10_000,
+  idle: 150_000,
+};
+
+export interface CredentialProxyOptions {
+  /** Port 0: any. */
+  readonly listen: { readonly host: string; readonly port: number };
+  /**
+   * The base URL that children reach the proxy by, without a trailing slash; unset, it is made of the address listened on.
+   * Never a name that a pod would have to resolve: pods have no DNS.
+   */
+  readonly childUrl?: string | undefined;
+  readonly tls: ProxyTls;
+  /** At least 32 bytes; capabilities and link proofs are made with keys derived from it. */
+  readonly key: Buffer;
+  readonly find: FindProxySession;
+  readonly tokens: ForgejoTokens;
+  readonly sourceCheck: SourceCheck;
+  /** Where people read about refusals; becomes `url` in a refusal's body. */
+  readonly helpUrl?: string | undefined;
+  readonly timeouts?: Partial<UpstreamTimeouts>;
+  readonly limits?: Partial<ProxyLimits>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly observer?: ProxyObserver;
+}
+
+/** The options with every default filled in. */
+export type CompleteOptions = CredentialProxyOptions & {
+  readonly timeouts: UpstreamTimeouts;
+  readonly limits: ProxyLimits;
+};
+
+export function completeOptions(options: CredentialProxyOptions): CompleteOptions {
+  return {
+    ...options,
+    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+  };
+}

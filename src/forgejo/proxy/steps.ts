@@ -1,0 +1,148 @@
+/** One request, step by step: who, hygiene, which route, may it, the forge's answer. Everything that a step refuses it throws. */
+import type { Dispatcher } from 'undici';
+import type { ServerSpec } from '../../config/server';
+import { AppError } from '../../errors';
+import type { Capabilities, ProxySession } from '../contract';
+import { Forge } from '../forge';
+import { CompiledPolicy, decide, type Decision } from '../policy';
+import type { Match, RouteMatcher } from '../routes/match';
+import { readTarget, type Target } from '../routes/target';
+import { writeAnswer } from './answer';
+import { authenticate } from './authenticate';
+import { prepareBody } from './body';
+import type { Exchange } from './exchange';
+import { checkRequest } from './hygiene';
+import { type LinkContext, type LinkProofs, takeProof } from './links';
+import type { CompleteOptions } from './options';
+import type { SourceProof } from './source';
+import { callForge, Deadline } from './upstream';
+
+const VERSION = '/api/v1/version';
+
+/** What all requests share. */
+export interface Shared {
+  readonly options: CompleteOptions;
+  readonly capabilities: Capabilities;
+  readonly proofs: LinkProofs;
+  readonly source: SourceProof;
+  readonly matcher: RouteMatcher;
+  readonly agent: Dispatcher;
+  /** The base URL that children know. */
+  base(): string;
+}
+
+/** Compiled policies and forges, one for each server's spec as it is now; a changed spec is another object. */
+export class Servers {
+  private readonly known = new WeakMap<ServerSpec, { policy: CompiledPolicy; forge: Forge }>();
+
+  constructor(private readonly shared: Shared) {}
+
+  of(server: ServerSpec): { readonly policy: CompiledPolicy; readonly forge: Forge } {
+    const found = this.known.get(server);
+    if (found !== undefined) return found;
+    const { agent, options } = this.shared;
+    const made = {
+      policy: new CompiledPolicy(server.policy),
+      forge: new Forge(server.forgejo, agent, options.clock, options.timeouts),
+    };
+    this.known.set(server, made);
+    return made;
+  }
+}
+
+/** The route of a target, or `ROUTE_REFUSED`. */
+function findRoute(matcher: RouteMatcher, method: string, target: Target): Match {
+  const match = matcher.match(method, target);
+  if (match !== undefined) return match;
+  throw new AppError(
+    'ROUTE_REFUSED',
+    target.path.startsWith('/api/')
+      ? `The credential proxy knows no such API route for ${method}, so it does not let it through.`
+      : "The credential proxy lets only Forgejo's API and downloads through, not git, LFS or web pages.",
+  );
+}
+
+function repositoryOf(match: Match): LinkContext['repository'] {
+  const { owner, repo } = match.route;
+  if (owner === undefined || repo === undefined) return undefined;
+  const values = { owner: match.params[owner], name: match.params[repo] };
+  return values.owner === undefined || values.name === undefined
+    ? undefined
+    : { owner: values.owner, name: values.name };
+}
+
+/** Answers `GET /version` from the gateway's copy. False where the forge shows it to signed-in users only and there is no copy yet. */
+async function answerVersion(exchange: Exchange, forge: Forge): Promise<boolean> {
+  const body = await forge.versionBody();
+  if (body === undefined) return false;
+  exchange.outcome = 'copied';
+  exchange.response.setHeader('Content-Type', 'application/json;charset=utf-8');
+  exchange.response.setHeader('Content-Length', Buffer.byteLength(body));
+  exchange.response.end(exchange.request.method === 'HEAD' ? undefined : body);
+  return true;
+}
+
+/** Runs one request to the end of its answer. Throws AppErrors before the head is written; after it, whatever broke the stream. */
+export async function run(
+  shared: Shared,
+  servers: Servers,
+  exchange: Exchange,
+  enter: (session: ProxySession) => void,
+): Promise<void> {
+  const { request } = exchange;
+  const session = authenticate(request, shared.capabilities, shared.options.find, shared.source);
+  exchange.session = session;
+  enter(session);
+  const raw = checkRequest(request);
+  const method = request.method ?? '';
+  const { policy, forge } = servers.of(session.server);
+
+  const { query, proof } = takeProof(raw.query);
+  const target: Target = { ...raw, query };
+  let match = (exchange.match = findRoute(shared.matcher, method, target));
+  // Read once here for the grant's scopes and once for the server's policy: the narrower one holds.
+  const access = session.access === 'write' && session.server.policy.access === 'write' ? 'write' : 'read';
+  let decision: Decision = decide(policy, access, match);
+  if (decision.proof === true && !shared.proofs.check(session.name, target.path, proof))
+    throw new AppError(
+      'POLICY_REFUSED',
+      'Under this session\'s policy an attachment can be fetched only by the "browser_download_url" that the API gave for it in this session.',
+      { detail: 'reference' },
+    );
+  if (match.route.path === VERSION && (await answerVersion(exchange, forge))) return;
+
+  const { options } = shared;
+  const deadline = new Deadline(options.clock, options.timeouts.firstByte, () =>
+    exchange.abort.abort(
+      new AppError('UPSTREAM_TIMEOUT', 'Forgejo did not answer in time. Try again later.', { retryAfter: 5 }),
+    ),
+  );
+  try {
+    const body = await prepareBody(exchange, match.route, {
+      limit: options.limits.bodyBytes,
+      check: decision.body === undefined ? undefined : { kind: decision.body, policy },
+      moved: deadline.moved,
+    });
+    const permit = (location: string): Target => {
+      const next = readTarget(location);
+      match = exchange.match = findRoute(shared.matcher, method, next);
+      decision = decide(policy, access, match);
+      return next;
+    };
+    const context = { agent: shared.agent, clock: options.clock, timeouts: options.timeouts, tokens: options.tokens };
+    const answer = await callForge(context, exchange, forge, session, target, body, permit);
+    deadline.stop(); // from here on the agent's own time-out between two pieces holds
+    exchange.outcome = 'forwarded';
+    const links: LinkContext = {
+      forge,
+      base: shared.base(),
+      session: session.name,
+      proofs: shared.proofs,
+      repository: repositoryOf(match),
+    };
+    const restriction = decision.filter === undefined ? undefined : { filter: decision.filter, policy };
+    await writeAnswer(exchange.response, answer, match.route, links, restriction, exchange.abort.signal);
+  } finally {
+    deadline.stop();
+  }
+}
