@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { VALUES_SCHEMA, valuesSchema } from '../../scripts/chart/schema';
 import { minimal, withMore } from '../support/chart';
-import { CHART, helm, prepareHelm, refusal, render } from '../support/helm';
+import { CHART, helm, KUBERNETES, prepareHelm, refusal, render } from '../support/helm';
 import { chartValues } from '../support/values';
 
 before(prepareHelm);
@@ -167,7 +167,7 @@ describe('whole values files', () => {
   it('a full one is taken, and lints', () => {
     const full = parse(readFileSync(join(CHART, 'ci/full-values.yaml'), 'utf8')) as Record<string, unknown>;
     expect(render(full).length).to.be.at.least(20);
-    const { ok, stdout, stderr } = helm(['lint', CHART, '--strict'], full);
+    const { ok, stdout, stderr } = helm(['lint', CHART, '--strict', '--kube-version', KUBERNETES], full);
     expect(ok, stdout + stderr).to.equal(true);
   });
 
@@ -188,7 +188,7 @@ describe('whole values files', () => {
   });
 
   it('the least one lints', () => {
-    const { ok, stdout, stderr } = helm(['lint', CHART, '--strict'], minimal);
+    const { ok, stdout, stderr } = helm(['lint', CHART, '--strict', '--kube-version', KUBERNETES], minimal);
     expect(ok, stdout + stderr).to.equal(true);
   });
 

@@ -7,6 +7,8 @@ import { parseAllDocuments } from 'yaml';
 
 const root = join(__dirname, '../..');
 export const CHART = join(root, 'charts/forgejo-mcp-operator');
+/** The cluster's version, where there is no cluster to ask. */
+export const KUBERNETES = '1.37.0';
 
 /** A rendered Kubernetes object. */
 export interface Manifest {
@@ -87,7 +89,7 @@ export function helm(args: readonly string[], values: unknown = {}): HelmResult 
 }
 
 function template(values: unknown, { name = 'forgejo-mcp', namespace = 'mcp', args = [] }: Release): HelmResult {
-  return helm(['template', name, CHART, '--namespace', namespace, ...args], values);
+  return helm(['template', name, CHART, '--namespace', namespace, '--kube-version', KUBERNETES, ...args], values);
 }
 
 /** The objects that the chart renders. Throws with Helm's words where it refuses. */
