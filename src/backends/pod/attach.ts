@@ -119,9 +119,14 @@ function handshake(socket: WebSocket, signal: AbortSignal, clock: Clock): Promis
 /** `ws` names its own handshake faults in words that hold nothing private; of all others only the code is kept. */
 function handshakeFault(error: Error): KubeError {
   if (/subprotocol/.test(error.message)) {
-    return new KubeError(0, 'Protocol', 'the server does not speak v5.channel.k8s.io: Kubernetes 1.30 or later is needed');
+    return new KubeError(
+      0,
+      'Protocol',
+      'the server does not speak v5.channel.k8s.io: Kubernetes 1.30 or later is needed',
+    );
   }
-  if (/handshake has timed out/.test(error.message)) return new KubeError(0, 'Timeout', 'the attach was not answered in time');
+  if (/handshake has timed out/.test(error.message))
+    return new KubeError(0, 'Timeout', 'the attach was not answered in time');
   return fromFault(error);
 }
 
@@ -263,7 +268,7 @@ class AttachStream implements AttachTransport {
   #pump(): void {
     while (this.#queue.length > 0 && !this.#over) {
       if (this.#socket.bufferedAmount >= HIGH_WATER) return;
-      const head = this.#queue[0]!;
+      const head = this.#queue[0];
       const end = Math.min(head.offset + FRAME_MAX - 1, head.bytes.length);
       this.#send(head.bytes.subarray(head.offset, end));
       head.offset = end;

@@ -13,7 +13,7 @@ export async function* jsonLines(body: AsyncIterable<Buffer>): AsyncGenerator<un
     let from = 0;
     for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
       parts.push(chunk.subarray(from, at));
-      const line = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+      const line = parts.length === 1 ? parts[0] : Buffer.concat(parts);
       parts = [];
       size = 0;
       from = at + 1;

@@ -4,9 +4,7 @@ import type { ContainerState, PodState } from './pod-state';
 
 /** `waiting`: more may come. `running`: attach now; Ready is not needed. `failed`: it will not come up. */
 export type Verdict =
-  | { readonly kind: 'waiting' }
-  | { readonly kind: 'running' }
-  | { readonly kind: 'failed'; readonly error: AppError };
+  { readonly kind: 'waiting' } | { readonly kind: 'running' } | { readonly kind: 'failed'; readonly error: AppError };
 
 /** Reasons of kubelet and runtimes about an image (k8s.io/kubernetes/pkg/kubelet/images). */
 const IMAGE: ReadonlySet<string> = new Set([
@@ -31,7 +29,8 @@ const START: ReadonlySet<string> = new Set([
 /** A busy node says these and tries again by itself. */
 const PASSING = /QPS exceeded|context deadline exceeded|is reserved for/i;
 /** Reasons with which a kubelet turns a pod away that the scheduler gave it. */
-const TURNED_AWAY = /^(?:OutOf\w+|UnexpectedAdmissionError|NodeAffinity|NodePorts|Evicted|Preempting|NodeShutdown|Terminated)$/;
+const TURNED_AWAY =
+  /^(?:OutOf\w+|UnexpectedAdmissionError|NodeAffinity|NodePorts|Evicted|Preempting|NodeShutdown|Terminated)$/;
 
 /** Seconds to wait before a client tries again what the cluster had no room for. */
 const NO_ROOM_RETRY_SECONDS = 15;

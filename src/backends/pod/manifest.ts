@@ -70,7 +70,9 @@ export function podManifest(options: PodManifestOptions): V1Pod {
       ...(pod.runtimeClassName === undefined ? {} : { runtimeClassName: pod.runtimeClassName }),
       ...(pod.priorityClassName === undefined ? {} : { priorityClassName: pod.priorityClassName }),
       ...(Object.keys(pod.nodeSelector).length === 0 ? {} : { nodeSelector: { ...pod.nodeSelector } }),
-      ...(pod.tolerations.length === 0 ? {} : { tolerations: pod.tolerations.map((toleration) => ({ ...toleration })) }),
+      ...(pod.tolerations.length === 0
+        ? {}
+        : { tolerations: pod.tolerations.map((toleration) => ({ ...toleration })) }),
       ...(pod.imagePullSecrets.length === 0
         ? {}
         : { imagePullSecrets: pod.imagePullSecrets.map((name) => ({ name })) }),

@@ -53,7 +53,9 @@ export function podState(value: unknown): PodState | undefined {
   if (name === undefined || uid === undefined) return undefined;
   const conditions = list(status.conditions).map(object);
   const scheduled = conditions.find((condition) => condition.type === 'PodScheduled');
-  const disrupted = conditions.find((condition) => condition.type === 'DisruptionTarget' && condition.status === 'True');
+  const disrupted = conditions.find(
+    (condition) => condition.type === 'DisruptionTarget' && condition.status === 'True',
+  );
   return {
     name,
     uid,

@@ -3,7 +3,7 @@
  * gone (410, 504). Everybody who waits for a pod waits here; nothing polls.
  */
 import type { Clock, Timer } from '../../clock';
-import { AppError } from '../../errors';
+import type { AppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import type { KubeClient } from './kube/client';
 import { fromFault, KubeError } from './kube/error';

@@ -66,10 +66,7 @@ export class ProcessBackend implements Backend {
     const began = this.#clock.now();
     const { server, session } = spec;
     const [program = '', ...args] = server.command;
-    const secrets = await abortable(
-      spec.secrets({ ip: '127.0.0.1', instance: `process:${session}` }),
-      budget.signal,
-    );
+    const secrets = await abortable(spec.secrets({ ip: '127.0.0.1', instance: `process:${session}` }), budget.signal);
     const env = { ...server.env, ...secrets };
     const file = await findProgram(program, env.PATH ?? process.env.PATH ?? '');
     budget.signal.throwIfAborted();
@@ -174,7 +171,8 @@ function started(
     });
     child.once('spawn', () => resolve(child));
     child.once('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code ?? 'EIO';
+      // The file itself was found before, so what is missing is what runs it.
+      const code = error.code === 'ENOENT' ? 'EINTERPRETER' : (error.code ?? 'EIO');
       reject(SHORT_OF.has(code) ? shortOf(code) : notRunnable(file, code));
     });
   });

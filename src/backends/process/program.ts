@@ -32,7 +32,7 @@ export function notRunnable(program: string, code: string): AppError {
   const advice: Readonly<Record<string, string>> = {
     ENOENT: 'It does not exist on the gateway’s machine: install it there, or correct the server’s `command`.',
     EACCES: 'It may not be executed: check the file’s permissions.',
-    ENOEXEC: 'It is no program for this machine: check its architecture, or its first line if it is a script.',
+    EINTERPRETER: 'The interpreter that its first line names, or its dynamic loader, does not exist on this machine.',
   };
   return new AppError(
     'BACKEND_CRASHED',

@@ -11,7 +11,8 @@ import {
   wrapHttpLibrary,
 } from '@kubernetes/client-node';
 import { request, type Dispatcher } from 'undici';
-import { type Access, Credentials } from './credentials';
+import type { Credentials } from './credentials';
+import { type Access } from './credentials';
 import { fromAnswer, fromFault, KubeError } from './error';
 
 /** Milliseconds for a call that names no deadline of its own. */
