@@ -150,7 +150,7 @@ export class FakeLink implements BackendLink {
 
 /** A client's stream that keeps what it gets. */
 export class FakeSink implements MessageSink {
-  readonly messages: Record<string, any>[] = []; // eslint-disable-line @typescript-eslint/no-explicit-any -- tests look inside
+  readonly messages: Record<string, any>[] = [];
   readonly texts: string[] = [];
   /** Set: the stream is gone. */
   gone = false;
@@ -171,7 +171,6 @@ export class FakeSink implements MessageSink {
   }
 
   get last(): Record<string, any> {
-    // eslint-disable-line @typescript-eslint/no-explicit-any -- tests look inside
     const last = this.messages.at(-1);
     if (last === undefined) throw new Error('nothing came');
     return last;

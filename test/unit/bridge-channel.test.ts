@@ -179,7 +179,7 @@ describe('channel', () => {
     it('become an error where they are nested too deeply to be written', async () => {
       const { call, sink, sent } = begin();
       const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
-      bench.link.push(`{"id":"${sent.id}","jsonrpc":"2.0","result":${deep},"x":1}\n`);
+      bench.link.push(`{"id":"${sent.id}","jsonrpc":"2.0","result":${deep},"x":"${sent.id}"}\n`);
       await call;
       expect(sink.last.error).to.deep.include({ code: -32603 });
     });
