@@ -88,7 +88,7 @@ describe('the chart on a cluster', () => {
   it('installs, and its own test passes', async function () {
     this.timeout(240_000);
     const notes = await install();
-    expect(notes).to.include(`helm -n ${namespace} test ${release} --logs`).and.include('https://mcp.example.com/mcp');
+    expect(notes).to.include(`helm -n ${namespace} test ${release}`).and.include('https://mcp.example.com/mcp');
     const told = await helm(namespace, 'test', release, '--logs', '--timeout', '120s');
     expect(told).to.include('ok      the gateway is ready');
     expect(told).to.include('ok      /mcp asks a client without a bearer to authenticate');
