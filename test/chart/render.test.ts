@@ -134,8 +134,8 @@ describe('the chart with the least values', () => {
       capabilities: { drop: ['ALL'] },
     });
     expect(gateway(manifests).resources).to.deep.equal({
-      requests: { cpu: '100m', memory: '128Mi' },
-      limits: { memory: '512Mi' },
+      requests: { cpu: '100m', memory: '256Mi' },
+      limits: { memory: '1Gi' },
     });
     expect(pod.volumes).to.deep.equal([
       { name: 'config', configMap: { name: 'forgejo-mcp-gateway' } },
