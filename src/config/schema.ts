@@ -167,9 +167,18 @@ const proxy = z.strictObject({
   tls: choice('auto', 'on', 'off')
     .prefault('auto')
     .describe('TLS between children and the credential proxy. `auto`: with `pod`.'),
-  checkSource: choice('auto', 'on', 'off')
+  sourceCheck: choice('auto', 'require', 'off')
     .prefault('auto')
-    .describe("Whether a call must come from its pod's own address. `auto`: where the network preserves it."),
+    .describe(
+      "Whether a call must come from its child's own address. `auto`: from the first child on that is seen with its own; `require`: always.",
+    ),
+  helpUrl: baseUrl().optional().describe('A page that explains refusals; children and agents are shown it.'),
+  requestsPerSession: integer({ min: 1 }).prefault(64).describe('Requests of one session at once.'),
+  maxBodyBytes: bytes({ min: 1024 }).prefault('1Gi').describe('The largest upload of a child.'),
+  connectTimeout: duration({ min: 0.1 }).prefault('5s').describe('Time to reach Forgejo.'),
+  answerTimeout: duration({ min: 0.1 })
+    .prefault('60s')
+    .describe('Time for Forgejo to begin its answer, and between parts of it.'),
 });
 
 const store = z.strictObject({

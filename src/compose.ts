@@ -1,0 +1,328 @@
+/** The one place where concrete things are built and wired: configuration in, a running gateway out. */
+import { mkdir } from 'node:fs/promises';
+import { lookup } from 'node:dns/promises';
+import type { RequestListener } from 'node:http';
+import { isIP } from 'node:net';
+import { dirname, join } from 'node:path';
+import { Agent } from 'undici';
+import { BearerAuthenticator } from './auth/bearer/authenticator';
+import { createWhoAmI } from './auth/bearer/forge-user';
+import { HeldTokens } from './auth/bearer/held-tokens';
+import { ProcessBackend } from './backends/process/driver';
+import type { Backend } from './backends/contract';
+import { systemClock } from './clock';
+import { loadKeys } from './config/key-files';
+import type { Config } from './config/load';
+import { AppError, toAppError } from './errors';
+import type { CredentialProxyOptions } from './forgejo/proxy/options';
+import { createCredentialProxy, type CredentialProxy } from './forgejo/proxy/proxy';
+import { rateKey, trustedProxies } from './http/address';
+import { createApp } from './http/app';
+import { listen, type Listener } from './http/listener';
+import { BodyReader } from './http/mcp/body';
+import { Streams } from './http/mcp/stream';
+import { opsHandler, ReadinessProbe } from './http/ops';
+import { SessionIds } from './sessions/ids';
+import type { SessionStore } from './sessions/ports';
+import { Registry } from './sessions/registry';
+import { createSpawner, proxySessions } from './spawn';
+import { openSqliteSessionStore } from './stores/sqlite/sessions';
+import type { Logger } from './telemetry/log';
+import { collectProcessMetrics, createMetrics, type Metrics } from './telemetry/metrics';
+import { authObserver, httpObserver, proxyObserver, sessionObserver } from './telemetry/observers';
+
+export interface ComposeOptions {
+  readonly log: Logger;
+  readonly version: string;
+}
+
+/** A running gateway. */
+export interface Gateway {
+  /** Where MCP clients are served on this machine, without a path. */
+  readonly url: string;
+  readonly opsUrl: string;
+  /** What children are given for the forge. */
+  readonly proxyUrl: string;
+  /** Ends everything in order: not ready, no new sessions, calls in flight, children, listeners, store. Resolves when all is gone. */
+  stop(): Promise<void>;
+}
+
+/** Milliseconds for what an earlier run left behind to be removed, before it is left to a later start. */
+const ORPHANS_MS = 30_000;
+/** Milliseconds for the last responses to be written once sessions are over. */
+const LISTENER_MS = 2_000;
+
+/**
+ * Builds and starts the gateway. What was started before a failure is ended again.
+ * @throws AppError `CONFIG_INVALID` for keys, ports and folders that cannot be used; `STORE_UNAVAILABLE`.
+ */
+export async function compose(config: Config, { log, version }: ComposeOptions): Promise<Gateway> {
+  const started: (() => Promise<void>)[] = [];
+  try {
+    return await build(config, { log, version }, started);
+  } catch (thrown) {
+    for (const undo of started.reverse()) await undo().catch(() => undefined); // the failure itself is what matters
+    throw thrown;
+  }
+}
+
+async function build(
+  config: Config,
+  { log, version }: ComposeOptions,
+  started: (() => Promise<void>)[],
+): Promise<Gateway> {
+  const clock = systemClock;
+  const seconds = (value: number): number => value * 1000;
+  const { dataDir } = config;
+  await makeFolder(dataDir);
+
+  const metrics = createMetrics();
+  collectProcessMetrics(metrics);
+  metrics.build.set({ version, node: process.version, backend: config.backend.kind }, 1);
+
+  const store = await openStore(config);
+  started.push(() => store.close());
+
+  const agent = new Agent({
+    connections: 32,
+    keepAliveTimeout: 30_000,
+    connect: { timeout: seconds(config.auth.timeout) },
+  });
+  started.push(() => agent.destroy());
+  const authenticator = new BearerAuthenticator({
+    key: (await loadKeys(config.auth.keyFile ?? join(dataDir, 'auth.key')))[0],
+    whoAmI: createWhoAmI({ dispatcher: agent, timeoutMs: seconds(config.auth.timeout) }),
+    clock,
+    observer: authObserver(metrics),
+    okMs: seconds(config.auth.cacheTime),
+    refusedMs: seconds(config.auth.refusedCacheTime),
+    maxCached: config.auth.maxCachedTokens,
+    failures: {
+      burst: config.auth.failureBurst,
+      perMinute: config.auth.failuresPerMinute,
+      maxAddresses: config.auth.maxCachedTokens,
+      keyOf: rateKey,
+    },
+  });
+  const tokens = new HeldTokens((grant) => authenticator.forget(grant));
+
+  const proxy: CredentialProxy = createCredentialProxy({
+    ...(await proxyAddress(config)),
+    key: (await loadKeys(config.proxy.keyFile ?? join(dataDir, 'capability.key')))[0],
+    find: proxySessions(
+      (name) => registry.live(name),
+      (name) => spawner.address(name),
+    ),
+    tokens,
+    sourceCheck: config.proxy.sourceCheck,
+    helpUrl: config.proxy.helpUrl,
+    timeouts: {
+      connect: seconds(config.proxy.connectTimeout),
+      firstByte: seconds(config.proxy.answerTimeout),
+      idle: seconds(config.proxy.answerTimeout),
+    },
+    limits: { perSession: config.proxy.requestsPerSession, bodyBytes: config.proxy.maxBodyBytes },
+    clock,
+    logger: log,
+    observer: proxyObserver(metrics, log),
+  });
+  await proxy.listen().catch((cause: unknown) => {
+    throw cannotListen('proxy.listen', cause);
+  });
+  started.push(() => proxy.close(0));
+
+  const backend = await makeBackend(config, log);
+  started.push(() => backend.stop());
+  const spawner = createSpawner({
+    backend,
+    tokens,
+    proxy: { childUrl: proxy.childUrl, mint: (session, instance) => proxy.capabilities.mint(session, instance) },
+    clock,
+    log,
+    metrics,
+  });
+  const registry = new Registry({
+    ...config.sessions,
+    spawn: spawner.spawn,
+    store,
+    clock,
+    ids: new SessionIds(await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'))),
+    observer: sessionObserver(metrics, log),
+  });
+  started.push(() => registry.stop(0));
+
+  await removeLeftovers(store, backend, log, metrics);
+
+  const streams = new Streams({
+    keepaliveMs: seconds(config.http.keepalive),
+    stallMs: seconds(config.http.stallTimeout),
+  });
+  const bodies = new BodyReader({
+    maxBytes: config.http.maxBodyBytes,
+    maxBytesInFlight: config.http.maxBodyBytesInFlight,
+    timeoutMs: seconds(config.http.bodyTimeout),
+  });
+  const probe = new ReadinessProbe({
+    checks: [
+      { name: 'backend', check: (signal) => backend.check(signal) },
+      { name: 'store', check: () => store.check() },
+      { name: 'proxy', check: (signal) => proxy.check(signal) },
+    ],
+    timeoutMs: seconds(config.ops.checkTimeout),
+    cacheMs: seconds(config.ops.checkCache),
+    clock,
+    log,
+    observe: (check, ready) => metrics.ready.set({ check }, ready ? 1 : 0),
+  });
+
+  const ops = await listen(opsHandler(probe, metricsText(metrics, streams, bodies)), {
+    listen: config.ops.listen,
+    headersMs: 5_000,
+    requestMs: 10_000,
+    idleMs: 30_000,
+    maxConnections: 100,
+  });
+  started.push(() => ops.close(0));
+
+  // The public listener is last: whoever reaches it finds everything behind it at work.
+  const byName = new Map(config.servers.map((server) => [server.name, server]));
+  const http = await openHttp(config, (publicUrl) =>
+    createApp({
+      exchange: { log, observer: httpObserver(metrics), trustedProxies: trustedProxies(config.http.trustedProxies) },
+      guard: { ...config.http, publicUrl },
+      find: (name) => byName.get(name ?? config.defaultServer),
+      authenticator,
+      mcp: { sessions: registry, bodies, streams, jsonMs: seconds(config.http.jsonTimeout), acceptMs: 30_000 },
+      failure: { log, statuses: config.sessions },
+    }),
+  );
+
+  return {
+    url: http.url,
+    opsUrl: ops.url,
+    proxyUrl: proxy.childUrl,
+    async stop() {
+      probe.stop();
+      await new Promise<void>((resolve) => void setTimeout(resolve, seconds(config.stop.readinessDelay)));
+      const registryGone = registry.stop(seconds(config.stop.drainTimeout));
+      const httpGone = http.close(seconds(config.stop.drainTimeout) + LISTENER_MS);
+      await registryGone;
+      await Promise.race([httpGone, http.close(LISTENER_MS)]);
+      await httpGone;
+      await proxy.close(0);
+      await backend.stop();
+      await ops.close(0);
+      await agent.destroy();
+      await store.close();
+    },
+  };
+}
+
+async function makeFolder(dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true, mode: 0o700 }).catch((thrown: unknown) => {
+    const { code } = thrown as NodeJS.ErrnoException;
+    throw new AppError(
+      'CONFIG_INVALID',
+      `dataDir: the folder ${dir} cannot be made (${code ?? 'unknown'}). Choose one that this user may write to (dataDir or FMO_DATA_DIR).`,
+    );
+  });
+}
+
+async function openStore(config: Config): Promise<SessionStore> {
+  const path = config.store.path ?? join(config.dataDir, 'sessions.sqlite');
+  await makeFolder(dirname(path));
+  return openSqliteSessionStore(path);
+}
+
+/**
+ * Where the credential proxy listens and what children are told. Pods have no DNS, so a name in its URL becomes the address that it has
+ * now: that of a Service stays the same.
+ */
+async function proxyAddress({
+  backend,
+  proxy,
+}: Config): Promise<Pick<CredentialProxyOptions, 'listen' | 'childUrl' | 'tls'>> {
+  const pods = backend.kind === 'pod';
+  const { address: host, port } =
+    proxy.listen ?? (pods ? { address: '0.0.0.0', port: 8443 } : { address: '127.0.0.1', port: 0 });
+  const childUrl = proxy.url === undefined ? undefined : await withAddress(proxy.url);
+  const tls = proxy.tls === 'on' || (proxy.tls === 'auto' && pods);
+  const hosts = [childUrl === undefined ? host : new URL(childUrl).hostname.replace(/^\[|\]$/g, '')];
+  return { listen: { host, port }, childUrl, tls: tls ? { kind: 'self-made', hosts } : { kind: 'plain' } };
+}
+
+async function withAddress(url: string): Promise<string> {
+  const parsed = new URL(url);
+  if (isIP(parsed.hostname.replace(/^\[|\]$/g, '')) !== 0) return url;
+  try {
+    const { address, family } = await lookup(parsed.hostname);
+    parsed.hostname = family === 6 ? `[${address}]` : address;
+  } catch (thrown) {
+    const { code } = thrown as NodeJS.ErrnoException;
+    throw new AppError(
+      'CONFIG_INVALID',
+      `proxy.url: the name ${parsed.hostname} has no address (${code ?? 'unknown'}). Write the Service's ClusterIP.`,
+    );
+  }
+  return parsed.href.replace(/\/+$/, '');
+}
+
+/** Records and children of a run that did not stop in order. What cannot be removed now must not keep the gateway from serving. */
+async function removeLeftovers(store: SessionStore, backend: Backend, log: Logger, metrics: Metrics): Promise<void> {
+  const abandoned = await store.abandonAll(Date.now());
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error('not in time')), ORPHANS_MS).unref();
+  });
+  try {
+    const removed = await Promise.race([backend.removeOrphans(), late]);
+    metrics.orphans.inc(removed);
+    if (abandoned > 0 || removed > 0) log.info('gateway.leftovers-removed', { sessions: abandoned, children: removed });
+  } catch (thrown) {
+    const { code, detail } = toAppError(thrown);
+    log.warn('gateway.leftovers-kept', { sessions: abandoned, code, detail });
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function makeBackend(config: Config, log: Logger): Promise<Backend> {
+  const { backend, dataDir } = config;
+  return new ProcessBackend({ runDirectory: backend.runDir ?? join(dataDir, 'run'), log });
+}
+
+/** Without a public URL it is the loopback address that was taken, so that port 0 works. */
+async function openHttp(config: Config, handler: (publicUrl: string) => RequestListener): Promise<Listener> {
+  const { http } = config;
+  const late: { serve?: RequestListener } = {}; // the handler has to know the port
+  const listener = await listen((req, res) => late.serve?.(req, res), {
+    listen: http.listen,
+    headersMs: http.headersTimeout * 1000,
+    requestMs: http.bodyTimeout * 1000 + http.headersTimeout * 1000,
+    idleMs: http.idleTimeout * 1000,
+    maxConnections: http.maxConnections,
+  });
+  late.serve = handler(http.publicUrl ?? listener.url);
+  return listener;
+}
+
+/** The metrics' text; what is counted elsewhere is read when somebody asks. */
+function metricsText(metrics: Metrics, streams: Streams, bodies: BodyReader) {
+  return {
+    contentType: metrics.registry.contentType,
+    text(): Promise<string> {
+      metrics.httpStreams.set(streams.size);
+      metrics.httpBodyBytes.set(bodies.inFlight);
+      return metrics.registry.metrics();
+    },
+  };
+}
+
+function cannotListen(setting: string, cause: unknown): AppError {
+  const { code } = cause as NodeJS.ErrnoException;
+  return new AppError(
+    'CONFIG_INVALID',
+    `${setting}: cannot listen there (${code ?? 'unknown'}). Choose another address or port.`,
+    { cause },
+  );
+}

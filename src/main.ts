@@ -1,0 +1,107 @@
+/** The program: command line, start, signals, exit status. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArguments, USAGE, type Arguments } from './arguments';
+import { compose } from './compose';
+import { jsonSchema } from './config/describe';
+import { configurationMarkdown } from './config/documentation';
+import { loadConfig } from './config/load';
+import { AppError, toAppError } from './errors';
+import { createLog } from './telemetry/pino';
+
+/** package.json is beside `src` and beside `dist`. */
+const { version } = JSON.parse(readFileSync(join(__dirname, '..', 'package.json'), 'utf8')) as { version: string };
+
+const FAILED = 1;
+const MISUSED = 2;
+
+async function main(): Promise<void> {
+  let given: Arguments;
+  try {
+    given = parseArguments(process.argv.slice(2), process.env);
+  } catch (thrown) {
+    process.stderr.write(`${(thrown as Error).message}\n\n${USAGE}`);
+    process.exitCode = MISUSED;
+    return;
+  }
+  switch (given.command) {
+    case 'help':
+      process.stdout.write(USAGE);
+      return;
+    case 'version':
+      process.stdout.write(`${version}\n`);
+      return;
+    case 'config schema':
+      process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
+      return;
+    case 'config docs':
+      process.stdout.write(configurationMarkdown());
+      return;
+    case 'config check': {
+      const { servers } = await loadConfig({ file: given.config, env: process.env });
+      process.stdout.write(`The configuration is good. Servers: ${servers.map(({ name }) => name).join(', ')}.\n`);
+      return;
+    }
+    case 'serve':
+      await serve(given.config);
+  }
+}
+
+/** Serves until a signal says stop. The second signal, or a stop that takes too long, ends the process at once. */
+async function serve(file: string | undefined): Promise<void> {
+  const config = await loadConfig({ file, env: process.env });
+  const sink = createLog(config.log);
+  const { log } = sink;
+  const exit = (status: number): never => {
+    sink.flush();
+    process.exit(status);
+  };
+
+  // A promise that nobody looked at is a defect in one place; ending everybody's sessions would be another.
+  process.on('unhandledRejection', (thrown) => log.error('process.unhandled-rejection', { error: thrown }));
+
+  const gateway = await compose(config, { log, version });
+  log.info('gateway.started', { version, url: gateway.url, ops: gateway.opsUrl, proxy: gateway.proxyUrl });
+
+  let stopping = false;
+  const stop = (why: string, status: number): void => {
+    if (stopping) {
+      log.warn('gateway.forced', { why });
+      exit(FAILED);
+    }
+    stopping = true;
+    log.info('gateway.stopping', { why });
+    const deadline = setTimeout(() => {
+      log.error('gateway.stop-deadline', {});
+      exit(FAILED);
+    }, config.stop.timeout * 1000);
+    gateway.stop().then(
+      () => {
+        clearTimeout(deadline);
+        log.info('gateway.stopped', {});
+        exit(status);
+      },
+      (thrown: unknown) => {
+        log.error('gateway.stop-failed', { error: thrown });
+        exit(FAILED);
+      },
+    );
+  };
+  process.on('SIGTERM', () => stop('SIGTERM', 0));
+  process.on('SIGINT', () => stop('SIGINT', 0));
+  process.on('uncaughtException', (thrown) => {
+    log.error('process.uncaught-exception', { error: thrown });
+    stop('uncaught exception', FAILED);
+  });
+}
+
+main().catch((thrown: unknown) => {
+  const error = toAppError(thrown);
+  const told = error.code === 'INTERNAL' && thrown instanceof Error ? (thrown.stack ?? error.message) : error.message;
+  process.stderr.write(
+    `${told}\n${error.detail === undefined || error.code === 'INTERNAL' ? '' : `  ${error.detail}\n`}`,
+  );
+  process.exitCode = thrown instanceof AppError && thrown.code === 'CONFIG_INVALID' ? MISUSED : FAILED;
+  // A start that failed half way may have left a listener open.
+  setTimeout(() => process.exit(), 100).unref();
+});

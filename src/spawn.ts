@@ -1,0 +1,150 @@
+/** The registry's `SpawnFunc`: a backend, a bridge and the credential proxy, made into one session's channel. */
+import type { ForgejoTokens } from './auth/context';
+import type { Backend, BackendAddress, BackendExit, BackendLink } from './backends/contract';
+import type { Clock } from './clock';
+import type { ServerSpec } from './config/server';
+import { AppError } from './errors';
+import type { FindProxySession } from './forgejo/contract';
+import type { SpawnFunc } from './sessions/ports';
+import type { LiveSession } from './sessions/registry';
+import { spawnWith } from './sessions/spawn';
+import type { Logger } from './telemetry/log';
+import type { Metrics } from './telemetry/metrics';
+import { channelObserver } from './telemetry/observers';
+
+export interface SpawnOptions {
+  readonly backend: Backend;
+  readonly tokens: ForgejoTokens;
+  /** The credential proxy as children are told of it; asked for each child, because its port is known late. */
+  readonly proxy: { readonly childUrl: string; mint(session: string, instance: string): string };
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What starts sessions, and what the credential proxy may know of them. */
+export interface Spawner {
+  readonly spawn: SpawnFunc;
+  /** Where a session's child was started last. */
+  address(session: string): BackendAddress | undefined;
+}
+
+/**
+ * Makes the spawner. While a child lives, the token of its session's grant is held; no longer.
+ */
+export function createSpawner(options: SpawnOptions): Spawner {
+  const { backend, tokens, proxy, clock, log, metrics } = options;
+  const addresses = new Map<string, BackendAddress>();
+
+  const spawn: SpawnFunc = async (request, signal) => {
+    const { session, auth, server } = request;
+    const release = tokens.retain(auth);
+    const end = (): void => {
+      addresses.delete(session);
+      release();
+    };
+    const sessionLog = log.child({ session, server: server.name });
+    const start = spawnWith({
+      backend: {
+        ...surface(backend),
+        open: async (spec, until) => watched(await backend.open(spec, until), metrics, end),
+      },
+      clock,
+      secrets: async (_request, address) => {
+        addresses.set(session, address);
+        return childEnvironment(server, proxy.childUrl, () => proxy.mint(session, address.instance));
+      },
+      observer: () => channelObserver(metrics, sessionLog, () => clock.now()),
+      started: (_request, link) => {
+        for (const [phase, seconds] of Object.entries(link.phases)) metrics.startSeconds.observe({ phase }, seconds);
+        void link.exited.then((exit) => reportExit(exit, metrics, sessionLog));
+      },
+    });
+    try {
+      return await start(request, signal);
+    } catch (thrown) {
+      end();
+      if (thrown instanceof AppError) {
+        metrics.startFailures.inc({ code: thrown.code });
+        sessionLog.warn('child.start-failed', { code: thrown.code, detail: thrown.detail });
+      }
+      throw thrown;
+    }
+  };
+  return { spawn, address: (session) => addresses.get(session) };
+}
+
+/**
+ * What the credential proxy asks: a session that the registry calls live, with the child that it has now. From the moment a session's end
+ * begins its capability is worth nothing.
+ */
+export function proxySessions(
+  live: (name: string) => LiveSession | undefined,
+  address: (name: string) => BackendAddress | undefined,
+): FindProxySession {
+  return (name) => {
+    const session = live(name);
+    const child = address(name);
+    if (session === undefined || child === undefined) return undefined;
+    const { auth, server } = session;
+    const mayWrite = server.policy.access === 'write' && auth.scopes.has('forgejo:write');
+    return {
+      name,
+      server,
+      grant: auth.grant,
+      access: mayWrite ? 'write' : 'read',
+      instance: child.instance,
+      ip: child.ip,
+      userId: auth.user.id,
+    };
+  };
+}
+
+/** What the child is told: the proxy for the forge, and a capability of its own for each variable that may hold a token. */
+function childEnvironment(server: ServerSpec, proxyUrl: string, mint: () => string): Record<string, string> {
+  const env: Record<string, string> = { [server.forgejo.urlEnv]: proxyUrl };
+  for (const variable of server.forgejo.tokenEnv) env[variable] = mint();
+  return env;
+}
+
+/** The methods of a driver as an object of their own, so that one of them can be another. */
+function surface(backend: Backend): Backend {
+  return {
+    kind: backend.kind,
+    open: (spec, signal) => backend.open(spec, signal),
+    removeOrphans: () => backend.removeOrphans(),
+    check: (signal) => backend.check(signal),
+    stop: () => backend.stop(),
+  };
+}
+
+/** An end that nobody asked for is worth a warning: the session's user will ask why. */
+function reportExit({ reason, code, signal }: BackendExit, metrics: Metrics, log: Logger): void {
+  metrics.backendExits.inc({ reason });
+  const orderly = reason === 'closed' || (reason === 'exited' && code === 0);
+  log[orderly ? 'debug' : 'warn']('child.exited', { reason, status: code, signal });
+}
+
+/** The same link, with its bytes counted and its end noticed. */
+function watched(link: BackendLink, metrics: Metrics, end: () => void): BackendLink {
+  void link.exited.then(end);
+  const out = metrics.linkBytes.labels({ direction: 'out' });
+  const into = metrics.linkBytes.labels({ direction: 'in' });
+  return {
+    phases: link.phases,
+    exited: link.exited,
+    write: (bytes) => {
+      out.inc(bytes.length);
+      return link.write(bytes);
+    },
+    onData: (consumer) =>
+      link.onData((bytes) => {
+        into.inc(bytes.length);
+        consumer(bytes);
+      }),
+    onStderr: (consumer) => link.onStderr(consumer),
+    pause: () => link.pause(),
+    resume: () => link.resume(),
+    close: () => link.close(),
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Every metric of the product. One prefix, base units, labels with few values that are known beforehand; `docs/metrics.md` is made from
+ * this file, and a test fails on drift.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+const PREFIX = 'forgejo_mcp_';
+
+/** Seconds: a call through the bridge takes a millisecond, one that waits for Forgejo a second, one that waits for a person minutes. */
+const CALL_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
+/** Seconds: a process starts in tens of milliseconds, a pod in half a second, one whose image is pulled in a minute. */
+const START_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60, 120];
+/** Seconds: requests to Forgejo. */
+const FORGE_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Makes all metrics in a registry of their own. Process and Node metrics keep the names that dashboards expect. */
+export function createMetrics() {
+  const registry = new Registry();
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> =>
+    new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
+    new Gauge({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const histogram = <L extends string>(
+    name: string,
+    help: string,
+    buckets: number[],
+    labelNames: readonly L[] = [],
+  ): Histogram<L> =>
+    new Histogram({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], buckets, registers: [registry] });
+
+  return {
+    registry,
+
+    build: gauge('build_info', 'Always 1; the version is in the labels.', ['version', 'node', 'backend']),
+    ready: gauge('ready', 'Whether a check of /readyz passes (1) or not (0).', ['check']),
+
+    sessions: gauge('sessions', 'Sessions by state.', ['state']),
+    opens: counter('session_opens_total', 'Sessions opened.', ['server']),
+    openSeconds: histogram(
+      'session_open_duration_seconds',
+      'Time to open a session, from its admission to a running child.',
+      START_BUCKETS,
+      ['server'],
+    ),
+    refusals: counter('session_refusals_total', 'Sessions and requests that the registry refused, by error code.', [
+      'code',
+    ]),
+    ends: counter('session_ends_total', 'Sessions that ended, by reason.', ['server', 'reason']),
+
+    startSeconds: histogram('backend_start_duration_seconds', 'Time to start a child, by phase.', START_BUCKETS, [
+      'phase',
+    ]),
+    startFailures: counter('backend_start_failures_total', 'Children that could not be started, by error code.', [
+      'code',
+    ]),
+    backendExits: counter('backend_exits_total', 'Children that are gone, by why.', ['reason']),
+    orphans: counter('backend_orphans_removed_total', 'Children of earlier runs that were found and removed.'),
+    attachDrops: counter('attach_drops_total', 'Attach streams that broke while their session lived.'),
+    attachRestores: counter('attach_restores_total', 'Attach streams that were restored, with nothing lost.'),
+    linkBytes: counter(
+      'link_bytes_total',
+      'Bytes between the gateway and children; out: to their stdin, in: from their stdout.',
+      ['direction'],
+    ),
+
+    calls: counter('calls_total', 'JSON-RPC calls of clients that are over, by MCP method and outcome.', [
+      'method',
+      'outcome',
+    ]),
+    callSeconds: histogram('call_duration_seconds', 'Time of a JSON-RPC call, by outcome.', CALL_BUCKETS, ['outcome']),
+    noise: counter(
+      'child_noise_lines_total',
+      "Lines on a child's stdout that are no JSON-RPC message and were skipped.",
+    ),
+    noiseBytes: counter('child_noise_bytes_total', 'Bytes in those lines.'),
+    stderr: counter('child_stderr_lines_total', "Lines on children's stderr."),
+    dropped: counter('messages_dropped_total', 'Messages that could not be delivered, by why.', ['why']),
+
+    httpRequests: counter(
+      'http_requests_total',
+      'HTTP requests of clients, by method and status; 499: the client went away unanswered.',
+      ['method', 'status'],
+    ),
+    httpSeconds: histogram(
+      'http_request_duration_seconds',
+      'Time of an HTTP request until its response was written whole.',
+      CALL_BUCKETS,
+      ['method'],
+    ),
+    httpStreams: gauge('http_streams', 'Event streams to clients that are open.'),
+    httpBodyBytes: gauge('http_body_bytes', "Bytes of clients' messages that are held now."),
+
+    authChecks: counter('auth_checks_total', 'Checks of credentials, by outcome and whether the forge was asked.', [
+      'outcome',
+      'cached',
+    ]),
+    authForgeSeconds: histogram(
+      'auth_forge_duration_seconds',
+      'Time of the forge to answer whose token it is.',
+      FORGE_BUCKETS,
+    ),
+
+    proxyRequests: counter('proxy_requests_total', "Children's requests at the credential proxy.", [
+      'method',
+      'class',
+      'outcome',
+      'status',
+    ]),
+    proxyRefusals: counter(
+      'proxy_refusals_total',
+      'Requests that the credential proxy refused or failed, by error code and reason of the policy.',
+      ['code', 'reason'],
+    ),
+    proxySeconds: histogram(
+      'proxy_request_duration_seconds',
+      'Time of a request at the credential proxy.',
+      FORGE_BUCKETS,
+      ['class'],
+    ),
+    proxyBytes: counter('proxy_bytes_total', 'Bytes through the credential proxy; in: from children, out: to them.', [
+      'direction',
+    ]),
+    proxyInFlight: gauge('proxy_requests_in_flight', 'Requests at the credential proxy now.'),
+  };
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/** Adds what prom-client knows of the process and of Node (`process_*`, `nodejs_*`). Starts an event-loop monitor. */
+export function collectProcessMetrics({ registry }: Metrics): void {
+  collectDefaultMetrics({ register: registry });
+}

@@ -1,0 +1,128 @@
+/** What the parts tell their observers, as metrics and log lines. The parts know neither. */
+import type { ChannelObserver } from '../bridge/contract';
+import type { ProxyEvent, ProxyObserver } from '../forgejo/contract';
+import type { SessionObserver } from '../sessions/ports';
+import type { Logger } from './log';
+import type { Metrics } from './metrics';
+
+/** HTTP methods that are a label's value; any other is `OTHER`, because a client could invent as many as it likes. */
+const METHODS = new Set(['GET', 'POST', 'DELETE', 'OPTIONS', 'HEAD']);
+
+/** For the HTTP listener. */
+export function httpObserver(metrics: Metrics) {
+  return {
+    request(method: string, status: number, seconds: number): void {
+      const known = METHODS.has(method) ? method : 'OTHER';
+      metrics.httpRequests.inc({ method: known, status });
+      metrics.httpSeconds.observe({ method: known }, seconds);
+    },
+  };
+}
+
+/** For the authenticator. */
+export function authObserver(metrics: Metrics) {
+  return {
+    checked(outcome: string, cached: boolean): void {
+      metrics.authChecks.inc({ outcome, cached: String(cached) });
+    },
+    forge(seconds: number): void {
+      metrics.authForgeSeconds.observe(seconds);
+    },
+  };
+}
+
+/** For the registry. Every session's beginning and end is a line in the log. */
+export function sessionObserver(metrics: Metrics, log: Logger): SessionObserver {
+  return {
+    opened(session, seconds) {
+      metrics.opens.inc({ server: session.server });
+      metrics.openSeconds.observe({ server: session.server }, seconds);
+      log.info('session.opened', { session: session.name, server: session.server, user: session.userId, seconds });
+    },
+    refused(code) {
+      metrics.refusals.inc({ code });
+    },
+    ended(session, reason) {
+      metrics.ends.inc({ server: session.server, reason });
+      log.info('session.ended', { session: session.name, server: session.server, user: session.userId, reason });
+    },
+    counts(states) {
+      for (const [state, count] of Object.entries(states)) metrics.sessions.set({ state }, count);
+    },
+  };
+}
+
+/** Lines of stderr that one child may log a minute; what is more is counted. A child in a loop must not fill the node's disk. */
+const STDERR_LINES_PER_MINUTE = 120;
+
+/** For one session's bridge. */
+export function channelObserver(metrics: Metrics, log: Logger, now: () => number): ChannelObserver {
+  let windowBegan = now();
+  let lines = 0;
+  let suppressed = 0;
+  return {
+    call(method, outcome, seconds) {
+      metrics.calls.inc({ method, outcome });
+      metrics.callSeconds.observe({ outcome }, seconds);
+    },
+    noise(bytes) {
+      metrics.noise.inc();
+      metrics.noiseBytes.inc(bytes);
+    },
+    dropped(why) {
+      metrics.dropped.inc({ why });
+    },
+    fault(thrown) {
+      log.error('bridge.fault', { error: thrown });
+    },
+    stderr(line) {
+      metrics.stderr.inc();
+      if (now() - windowBegan > 60_000) {
+        if (suppressed > 0) log.info('child.stderr.suppressed', { lines: suppressed });
+        windowBegan = now();
+        lines = 0;
+        suppressed = 0;
+      }
+      lines += 1;
+      if (lines > STDERR_LINES_PER_MINUTE) suppressed += 1;
+      else log.info('child.stderr', { line });
+    },
+  };
+}
+
+/** For the credential proxy. Refusals and failures are lines in the log: template and reason, never a URL. */
+export function proxyObserver(metrics: Metrics, log: Logger): ProxyObserver {
+  return {
+    started() {
+      metrics.proxyInFlight.inc();
+    },
+    finished(event: ProxyEvent) {
+      metrics.proxyInFlight.dec();
+      metrics.proxyRequests.inc({
+        method: event.method,
+        class: event.class,
+        outcome: event.outcome,
+        status: event.status,
+      });
+      metrics.proxySeconds.observe({ class: event.class }, event.seconds);
+      metrics.proxyBytes.inc({ direction: 'in' }, event.bytesIn);
+      metrics.proxyBytes.inc({ direction: 'out' }, event.bytesOut);
+      if (event.code !== undefined) metrics.proxyRefusals.inc({ code: event.code, reason: event.reason ?? 'none' });
+      const fields = {
+        session: event.session,
+        server: event.server,
+        user: event.userId,
+        method: event.method,
+        route: event.route,
+        class: event.class,
+        outcome: event.outcome,
+        code: event.code,
+        reason: event.reason,
+        status: event.status,
+        ms: Math.round(event.seconds * 1e6) / 1e3,
+      };
+      if (event.outcome === 'refused' || event.outcome === 'failed') log.info('proxy.request', fields);
+      else log.debug('proxy.request', fields);
+    },
+  };
+}
