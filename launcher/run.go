@@ -28,13 +28,11 @@ func run() int {
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(heapGrowth)
 
-	// Every signal that the runtime would die of, or that has to be passed on, is caught before there is a child: the child may send any.
-	reaps := make(chan os.Signal, 1)
+	// Before there is a child, which may send any signal: the runtime would die of most of them.
+	reaps, stops := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	catchAll()
 	signal.Notify(reaps, syscall.SIGCHLD)
-	stops := make(chan os.Signal, 1)
 	signal.Notify(stops, syscall.SIGTERM)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGALRM, syscall.SIGABRT)
 
 	if err := child.Harden(); err != nil {
 		os.Stdout.WriteString("FMO-REFUSED privileges: " + err.Error() + "\n")
@@ -65,6 +63,16 @@ func run() int {
 		return exitUnused // stdin ended: nobody can ever claim this
 	case <-stops:
 		return exitUnused
+	}
+}
+
+// catchAll takes every signal that can be caught and does nothing about it. A fault of the program itself still ends it.
+func catchAll() {
+	nobody := make(chan os.Signal, 1)
+	for number := syscall.Signal(1); number < 32; number++ {
+		if number != syscall.SIGURG { // the runtime's own
+			signal.Notify(nobody, number)
+		}
 	}
 }
 
