@@ -1,6 +1,7 @@
 /** The one place where concrete things are built and wired: configuration in, a running gateway out. */
 import { mkdir } from 'node:fs/promises';
 import { lookup } from 'node:dns/promises';
+import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -8,8 +9,11 @@ import { Agent } from 'undici';
 import { BearerAuthenticator } from './auth/bearer/authenticator';
 import { createWhoAmI } from './auth/bearer/forge-user';
 import { HeldTokens } from './auth/bearer/held-tokens';
-import { ProcessBackend } from './backends/process/driver';
 import type { Backend } from './backends/contract';
+import { PodBackend } from './backends/pod/driver';
+import { KubeClient } from './backends/pod/kube/client';
+import { Credentials } from './backends/pod/kube/credentials';
+import { ProcessBackend } from './backends/process/driver';
 import { systemClock } from './clock';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
@@ -131,8 +135,12 @@ async function build(
   });
   started.push(() => proxy.close(0));
 
-  const backend = await makeBackend(config, log);
-  started.push(() => backend.stop());
+  const driver = makeDriver(config, proxy, log, metrics);
+  const { backend } = driver;
+  started.push(
+    () => driver.close(),
+    () => backend.stop(),
+  );
   const spawner = createSpawner({
     backend,
     tokens,
@@ -172,6 +180,7 @@ async function build(
     cacheMs: seconds(config.ops.checkCache),
     clock,
     log,
+    notes: () => ({ source: proxy.sourceState }),
     observe: (check, ready) => metrics.ready.set({ check }, ready ? 1 : 0),
   });
 
@@ -211,6 +220,7 @@ async function build(
       await httpGone;
       await proxy.close(0);
       await backend.stop();
+      await driver.close();
       await ops.close(0);
       await agent.destroy();
       await store.close();
@@ -286,9 +296,49 @@ async function removeLeftovers(store: SessionStore, backend: Backend, log: Logge
   }
 }
 
-async function makeBackend(config: Config, log: Logger): Promise<Backend> {
+/** The driver, and what closes what it stands on. */
+interface Driver {
+  readonly backend: Backend;
+  close(): Promise<void>;
+}
+
+function makeDriver(config: Config, proxy: CredentialProxy, log: Logger, metrics: Metrics): Driver {
   const { backend, dataDir } = config;
-  return new ProcessBackend({ runDirectory: backend.runDir ?? join(dataDir, 'run'), log });
+  if (backend.kind === 'process') {
+    const runDirectory = backend.runDir ?? join(dataDir, 'run');
+    return { backend: new ProcessBackend({ runDirectory, log, clock: systemClock }), close: async () => undefined };
+  }
+  const kube = new KubeClient(kubeCredentials(backend.kubeconfig));
+  const { caPem } = proxy;
+  return {
+    backend: new PodBackend({
+      kube,
+      namespace: backend.namespace,
+      install: backend.installId,
+      run: randomBytes(8).toString('hex'),
+      ...(caPem === undefined ? {} : { ca: caPem, caEnv: backend.caEnv }),
+      maxStarting: backend.maxStarting,
+      log,
+      clock: systemClock,
+      observer: {
+        attachBroken: () => metrics.attachDrops.inc(),
+        attachRestored: (seconds) => metrics.attachRestoreSeconds.observe(seconds),
+      },
+    }),
+    close: () => kube.close(),
+  };
+}
+
+function kubeCredentials(kubeconfig: string | undefined): Credentials {
+  try {
+    return new Credentials(kubeconfig);
+  } catch (thrown) {
+    throw new AppError(
+      'CONFIG_INVALID',
+      'backend.kubeconfig: there is no Kubernetes configuration that can be read. Run in a pod, or name a kubeconfig file.',
+      { cause: thrown },
+    );
+  }
 }
 
 /** Without a public URL it is the loopback address that was taken, so that port 0 works. */

@@ -6,6 +6,7 @@ import {
   bytes,
   choice,
   duration,
+  envName,
   host,
   integer,
   label,
@@ -127,21 +128,10 @@ const backend = z.strictObject({
   kubeconfig: path()
     .optional()
     .describe(
-      "`pod`: a kubeconfig file. Default: the pod's own service account, else `KUBECONFIG`, else `~/.kube/config`.",
+      "`pod`: a kubeconfig file. Default: `KUBECONFIG`, else `~/.kube/config`, else the pod's own service account.",
     ),
-  context: z
-    .string()
-    .min(1)
-    .meta({ 'x-type': 'text' })
-    .optional()
-    .describe('`pod`: the context of the kubeconfig file.'),
   maxStarting: integer({ min: 1 }).prefault(32).describe('`pod`: pods that are being started at once.'),
-  caEnv: list(
-    z
-      .string()
-      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' })
-      .meta({ 'x-type': 'variable' }),
-  )
+  caEnv: list(envName())
     .prefault(['SSL_CERT_FILE'])
     .describe(
       "`pod`: the child's environment variables that name a file of trusted certificates; the credential proxy's is in it.",

@@ -22,6 +22,8 @@ export interface OpsOptions {
   readonly log: Logger;
   /** The metrics' text and its content type. */
   readonly metrics: { text(): Promise<string>; readonly contentType: string };
+  /** What an administrator wants to know besides, and what decides nothing: `source` is whether children's addresses can be trusted. */
+  readonly notes: () => Readonly<Record<string, string>>;
   /** Told after each check. */
   readonly observe: (check: string, ready: boolean) => void;
 }
@@ -30,6 +32,7 @@ export interface OpsOptions {
 export interface Readiness {
   readonly ready: boolean;
   readonly checks: Readonly<Record<string, 'ok' | { readonly code: string; readonly message: string }>>;
+  readonly notes: Readonly<Record<string, string>>;
 }
 
 /** Runs the checks: all at once, each with its deadline, none more often than `cacheMs`, however many ask. */
@@ -50,7 +53,11 @@ export class ReadinessProbe {
   /** Never rejects. */
   async probe(): Promise<Readiness> {
     if (this.#stopping)
-      return { ready: false, checks: { stopping: { code: 'DRAINING', message: 'The gateway is stopping.' } } };
+      return {
+        ready: false,
+        checks: { stopping: { code: 'DRAINING', message: 'The gateway is stopping.' } },
+        notes: {},
+      };
     const { clock, cacheMs } = this.#options;
     if (this.#last === undefined || clock.now() - this.#last.at >= cacheMs) {
       this.#last = { at: clock.now(), result: this.#run() };
@@ -60,7 +67,11 @@ export class ReadinessProbe {
 
   async #run(): Promise<Readiness> {
     const results = await Promise.all(this.#options.checks.map((check) => this.#one(check)));
-    return { ready: results.every(([, result]) => result === 'ok'), checks: Object.fromEntries(results) };
+    return {
+      ready: results.every(([, result]) => result === 'ok'),
+      checks: Object.fromEntries(results),
+      notes: this.#options.notes(),
+    };
   }
 
   async #one(check: ReadinessCheck): Promise<[string, 'ok' | { code: string; message: string }]> {

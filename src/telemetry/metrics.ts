@@ -56,7 +56,11 @@ export function createMetrics() {
     backendExits: counter('backend_exits_total', 'Children that are gone, by why.', ['reason']),
     orphans: counter('backend_orphans_removed_total', 'Children of earlier runs that were found and removed.'),
     attachDrops: counter('attach_drops_total', 'Attach streams that broke while their session lived.'),
-    attachRestores: counter('attach_restores_total', 'Attach streams that were restored, with nothing lost.'),
+    attachRestoreSeconds: histogram(
+      'attach_restore_duration_seconds',
+      'Time until a broken attach stream was restored, with nothing lost.',
+      START_BUCKETS,
+    ),
     linkBytes: counter(
       'link_bytes_total',
       'Bytes between the gateway and children; out: to their stdin, in: from their stdout.',
