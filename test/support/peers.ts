@@ -8,7 +8,14 @@ import { promisify } from 'node:util';
 
 /** A folder of test/peers/ with a build.sh. */
 export type PeerName =
-  'beads' | 'everything-server' | 'fixture-child' | 'forge' | 'forgejo-mcp-rs' | 'go-client' | 'python-client';
+  | 'beads'
+  | 'dockerfile-check'
+  | 'everything-server'
+  | 'fixture-child'
+  | 'forge'
+  | 'forgejo-mcp-rs'
+  | 'go-client'
+  | 'python-client';
 
 const PEERS = resolve(__dirname, '../peers');
 const ANSWER_DEADLINE_MS = 60_000;
