@@ -76,6 +76,17 @@ describe('the forge for tests', function () {
     expect((await forge.api(fileOf('bob'), { as: forge.user('bob').tokens.read })).status).to.equal(200);
   });
 
+  it('answers nothing while it is frozen, and everything afterwards', async () => {
+    const { url } = forge;
+    forge.freeze();
+    const silent = await fetch(`${url}/api/v1/version`, { signal: AbortSignal.timeout(300) }).catch(
+      (error: Error) => error.name,
+    );
+    expect(silent).to.equal('TimeoutError');
+    forge.resume();
+    expect((await forge.api('/version')).status).to.equal(200);
+  });
+
   it('leaves neither process nor data behind after stop, and takes further lines of app.ini', async () => {
     const second = await startForge({ users: ['erin'], ini: '[oauth2]\nACCESS_TOKEN_EXPIRATION_TIME = 15' });
     const { pid } = second;
