@@ -35,10 +35,6 @@ export class Asks {
     this.#expired = expired;
   }
 
-  get size(): number {
-    return this.#open.size;
-  }
-
   /** Adds a request; undefined when too many are open. */
   add(childId: string): Ask | undefined {
     if (this.#open.size >= this.#limit) return undefined;

@@ -25,15 +25,6 @@ export class Flow {
     this.#link = link;
   }
 
-  /** Bytes that wait for streams. */
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  get paused(): boolean {
-    return this.#paused;
-  }
-
   /** Whether a stream takes another message: always, until the session closes. */
   takes(sink: MessageSink): boolean {
     return !this.#closing || (this.#held.get(sink) ?? 0) < CLOSING_LIMIT;

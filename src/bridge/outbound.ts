@@ -12,11 +12,6 @@ export class Outbound {
     this.#link = link;
   }
 
-  /** Bytes that the child has not taken yet. */
-  get waiting(): number {
-    return this.#waiting;
-  }
-
   /** Whether so much waits already that a new message must be refused. */
   get full(): boolean {
     return this.#waiting >= OUTBOUND_LIMIT;

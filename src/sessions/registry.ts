@@ -346,7 +346,7 @@ export class Registry implements Sessions {
     const sessions = [...this.#sessions.values()];
     await Promise.all(
       sessions.map(async (session) => {
-        await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
+        if (session.busy) await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
         const deadline = closeDeadline(session) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
         await within(this.#clock, deadline, this.#end(session, 'stopped'), refusals.draining).catch(() => undefined);
       }),

@@ -68,11 +68,6 @@ export class Session {
     return this.#holds > 0;
   }
 
-  /** GET streams that are open. */
-  get streams(): number {
-    return this.#streams.size;
-  }
-
   /** Marks the session as in use; {@link leave} once for each. */
   enter(): void {
     this.#holds += 1;

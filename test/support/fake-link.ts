@@ -140,6 +140,11 @@ export class FakeLink implements BackendLink {
     this.#exit(exit);
   }
 
+  /** Whether the child has not ended. */
+  get running(): boolean {
+    return !this.#gone;
+  }
+
   /** The last message that the child got. */
   get last(): Sent {
     const last = this.sent.at(-1);

@@ -15,7 +15,7 @@ describe('routing of what the child says', () => {
     expect(bench.observer.faults).to.deep.equal([]);
   });
 
-  function begin(id: string | number, meta?: object, more: object = {}) {
+  function begin(id: string | number, meta?: object, more: Record<string, unknown> = {}) {
     const sink = new FakeSink();
     const params = meta === undefined ? more : { ...more, _meta: meta };
     const call = bench.channel.call(aRequest(id, 'tools/call', params), sink);

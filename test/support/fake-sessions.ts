@@ -1,0 +1,243 @@
+/** A registry over fakes: children that a test makes come up, fail and end, a store in memory that can break, and a clock. */
+import { createHash } from 'node:crypto';
+import type { AuthContext } from '../../src/auth/context';
+import { openChannel } from '../../src/bridge/channel';
+import type { Channel } from '../../src/bridge/contract';
+import type { ServerSpec } from '../../src/config/server';
+import { AppError } from '../../src/errors';
+import { SessionIds } from '../../src/sessions/ids';
+import type {
+  EndReason,
+  SessionHandle,
+  SessionObserver,
+  SessionRecord,
+  SessionStore,
+  SpawnRequest,
+} from '../../src/sessions/ports';
+import { Registry, type RegistryOptions } from '../../src/sessions/registry';
+import { openSqliteSessionStore } from '../../src/stores/sqlite/sessions';
+import { aRequest, RecordingObserver } from './channel';
+import { FakeClock, FakeLink, FakeSink, settle } from './fake-link';
+
+export function aServer(over: Partial<ServerSpec> = {}): ServerSpec {
+  return {
+    name: 'forgejo',
+    command: ['/child'],
+    env: {},
+    forgejo: {
+      url: 'https://forge.example',
+      apiUrl: 'https://forge.example',
+      storageOrigins: [],
+      urlEnv: 'FORGEJO_URL',
+      tokenEnv: ['FORGEJO_ACCESS_TOKEN'],
+      insecureAllowSiteAdmins: false,
+    },
+    policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
+    pod: {
+      image: 'child',
+      imagePullPolicy: 'IfNotPresent',
+      imagePullSecrets: [],
+      userNamespaces: 'auto',
+      nodeSelector: {},
+      tolerations: [],
+      requests: {},
+      limits: {},
+      labels: {},
+      annotations: {},
+      launcher: 'builtin',
+    },
+    idleTimeout: 300,
+    sessionTTL: 86_400,
+    maxLifetime: 0,
+    startTimeout: 120,
+    callTimeout: 600,
+    stopGrace: 5,
+    maxLineBytes: 1_048_576,
+    maxCallsInFlight: 64,
+    maxSessions: 0,
+    ...over,
+  };
+}
+
+/** A user's authenticated request. */
+export function anAuth(user = '7', over: Partial<AuthContext> = {}): AuthContext {
+  return {
+    mode: 'oauth',
+    user: { issuer: 'https://forge.example', id: user, login: `user${user}` },
+    grant: `grant-${user}`,
+    client: 'client-1',
+    scopes: new Set(['forgejo:read']),
+    ...over,
+  };
+}
+
+/** One child that was asked for. */
+export interface FakeStart {
+  readonly request: SpawnRequest;
+  readonly signal: AbortSignal;
+  readonly link: FakeLink;
+  readonly channel: Channel;
+  /** Lets it come up. */
+  readonly come: () => void;
+  readonly fail: (thrown: Error) => void;
+}
+
+/** Keeps what the registry tells. */
+export class SessionLog implements SessionObserver {
+  readonly openedNames: string[] = [];
+  readonly refusals: string[] = [];
+  readonly ends: EndReason[] = [];
+  last: Readonly<Record<string, number>> = {};
+
+  opened(session: SessionRecord): void {
+    this.openedNames.push(session.name);
+  }
+
+  refused(code: string): void {
+    this.refusals.push(code);
+  }
+
+  ended(_session: SessionRecord, reason: EndReason): void {
+    this.ends.push(reason);
+  }
+
+  counts(states: Readonly<Record<string, number>>): void {
+    this.last = states;
+  }
+}
+
+/** A store whose failures a test turns on and off. */
+export class BreakableStore implements SessionStore {
+  readonly inner = openSqliteSessionStore(':memory:');
+  broken = false;
+  /** Set: calls wait for it. */
+  gate: Promise<void> | undefined;
+  calls = 0;
+
+  readonly insert = (record: SessionRecord) => this.#through(() => this.inner.insert(record));
+  readonly end = (name: string, reason: EndReason, at: number) => this.#through(() => this.inner.end(name, reason, at));
+  readonly rebind = (name: string, grant: string) => this.#through(() => this.inner.rebind(name, grant));
+  readonly get = (name: string) => this.#through(() => this.inner.get(name));
+  readonly abandonAll = (at: number) => this.#through(() => this.inner.abandonAll(at));
+  readonly purge = (before: number) => this.#through(() => this.inner.purge(before));
+  readonly check = () => this.#through(() => this.inner.check());
+  readonly close = () => this.inner.close();
+
+  async #through<T>(work: () => Promise<T>): Promise<T> {
+    this.calls += 1;
+    await this.gate;
+    if (this.broken) throw new AppError('STORE_UNAVAILABLE', 'broken by the test');
+    return work();
+  }
+}
+
+export class SessionBench {
+  readonly clock = new FakeClock();
+  readonly store = new BreakableStore();
+  readonly log = new SessionLog();
+  readonly ids = new SessionIds([Buffer.alloc(32, 1)]);
+  readonly starts: FakeStart[] = [];
+  readonly channelLog = new RecordingObserver();
+  readonly registry: Registry;
+  /** Not set: children come up only when the test says so. */
+  autoStart = true;
+  /** Children answer `initialize` by themselves. */
+  autoInitialize = true;
+
+  constructor(over: Partial<RegistryOptions> = {}) {
+    this.registry = new Registry({
+      spawn: (request, signal) => this.#spawn(request, signal),
+      store: this.store,
+      clock: this.clock,
+      ids: this.ids,
+      observer: this.log,
+      binding: 'adopt',
+      sweepInterval: 30,
+      maxStreams: 4,
+      keepRecords: 7_776_000,
+      maxPerUser: 0,
+      maxTotal: 0,
+      opensPerMinutePerUser: 0,
+      opensPerMinute: 0,
+      ...over,
+    });
+  }
+
+  /** Children that have not ended. */
+  get running(): number {
+    return this.starts.filter(({ link }) => link.running).length;
+  }
+
+  get lastStart(): FakeStart {
+    const last = this.starts.at(-1);
+    if (last === undefined) throw new Error('nothing was started');
+    return last;
+  }
+
+  /** Opens a session as a client does: initialize is answered, the opener lets go. */
+  async session(auth = anAuth(), server = aServer()): Promise<{ id: string; name: string; link: FakeLink }> {
+    const handle = await this.registry.open(auth, server, new AbortController().signal);
+    const { link } = this.startOf(handle);
+    await this.initialize(handle);
+    return { id: handle.id, name: handle.name, link };
+  }
+
+  async initialize(handle: SessionHandle, sink = new FakeSink()): Promise<void> {
+    try {
+      await handle.call(aRequest(0, 'initialize', { protocolVersion: '2025-11-25' }), sink);
+    } finally {
+      handle.release();
+    }
+  }
+
+  startOf(handle: { readonly name: string }): FakeStart {
+    const start = this.starts.find(({ request }) => request.session === handle.name);
+    if (start === undefined) throw new Error('no such child');
+    return start;
+  }
+
+  /** What the store has of a session, once everything was written. */
+  async recordOf(id: string): Promise<SessionRecord | undefined> {
+    await settle();
+    return this.store.inner.get(createHash('sha256').update(id).digest('hex').slice(0, 40));
+  }
+
+  #spawn(request: SpawnRequest, signal: AbortSignal): Promise<Channel> {
+    const link = new FakeLink();
+    link.onMessage = (message) => {
+      if (message.method === 'initialize' && this.autoInitialize) {
+        link.reply(message, {
+          protocolVersion: '2025-11-25',
+          capabilities: {},
+          serverInfo: { name: 'x', version: '1' },
+        });
+      }
+    };
+    const channel = openChannel(link, {
+      clock: this.clock,
+      observer: this.channelLog,
+      callTimeout: request.server.callTimeout,
+      initializeTimeout: request.server.startTimeout,
+      maxLineBytes: request.server.maxLineBytes,
+      maxCallsInFlight: request.server.maxCallsInFlight,
+    });
+    return new Promise((resolve, reject) => {
+      const fail = (thrown: Error): void => {
+        link.exit({ reason: 'closed' });
+        reject(thrown);
+      };
+      this.starts.push({ request, signal, link, channel, come: () => resolve(channel), fail });
+      if (this.autoStart) resolve(channel);
+    });
+  }
+}
+
+/** The AppError that a promise is rejected with. */
+export async function refusal(work: Promise<unknown>): Promise<AppError> {
+  const thrown: unknown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  if (!(thrown instanceof AppError)) throw new Error(`not refused with an AppError but: ${String(thrown)}`);
+  return thrown;
+}
