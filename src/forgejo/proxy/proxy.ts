@@ -16,6 +16,7 @@ import { completeOptions, type CredentialProxyOptions } from './options';
 import { writeRefusal } from './refusal';
 import { SourceProof } from './source';
 import { run, Servers, type Shared } from './steps';
+import { isGone } from './upstream';
 import { createCertificate } from './tls';
 
 /** A running credential proxy. */
@@ -169,16 +170,17 @@ class ProxyListener implements CredentialProxy {
 
   /** Never rejects; resolves with what ended the request, where something did. */
   private async serve(exchange: Exchange): Promise<AppError | undefined> {
-    const { request, response, abort } = exchange;
+    const { request, response } = exchange;
     try {
       await run(this.shared, this.servers, exchange, (session) => this.enter(session));
       return undefined;
     } catch (thrown) {
-      const error = toAppError(thrown);
-      if (abort.signal.aborted && !(abort.signal.reason instanceof AppError)) {
+      if (isGone(exchange, thrown)) {
         exchange.outcome = 'cancelled';
-        return error;
+        response.destroy();
+        return undefined;
       }
+      const error = toAppError(thrown);
       exchange.outcome = outcomeOf(error);
       writeRefusal(request, response, error, this.options.helpUrl, this.options.clock);
       return error;

@@ -29,10 +29,8 @@ export function writeRefusal(
   response.setHeader('X-Content-Type-Options', 'nosniff');
   if (error.status === 401) response.setHeader('WWW-Authenticate', 'Bearer realm="forgejo-mcp credential proxy"');
   if (error.retryAfter !== undefined) response.setHeader('Retry-After', Math.ceil(error.retryAfter));
-  if (!request.complete) {
-    response.setHeader('Connection', 'close');
-    linger(request, clock);
-  }
+  // No `Connection: close` here: node would cut the connection with the last byte of the refusal, before the child has come to read it.
+  if (!request.complete) linger(request, clock);
   response.end(request.method === 'HEAD' ? undefined : text);
 }
 

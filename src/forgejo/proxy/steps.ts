@@ -15,7 +15,7 @@ import { checkRequest } from './hygiene';
 import { type LinkContext, type LinkProofs, takeProof } from './links';
 import type { CompleteOptions } from './options';
 import type { SourceProof } from './source';
-import { callForge, Deadline } from './upstream';
+import { callForge, Deadline, failure } from './upstream';
 
 const VERSION = '/api/v1/version';
 
@@ -141,7 +141,11 @@ export async function run(
       repository: repositoryOf(match),
     };
     const restriction = decision.filter === undefined ? undefined : { filter: decision.filter, policy };
-    await writeAnswer(exchange.response, answer, match.route, links, restriction, exchange.abort.signal);
+    try {
+      await writeAnswer(exchange.response, answer, match.route, links, restriction, exchange.abort.signal);
+    } catch (thrown) {
+      throw failure(exchange, thrown);
+    }
   } finally {
     deadline.stop();
   }

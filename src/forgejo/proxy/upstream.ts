@@ -69,10 +69,21 @@ export class Deadline {
   }
 }
 
-/** The error that an abort of this exchange stands for: the deadline's own, or that the child went away. */
-function aborted(exchange: Exchange, thrown: unknown): AppError {
-  const reason: unknown = exchange.abort.signal.reason;
-  return exchange.abort.signal.aborted && reason instanceof AppError ? reason : upstreamError(thrown);
+/** What node and the agent call it when the child went away. */
+const GONE = new Set(['ABORT_ERR', 'UND_ERR_ABORTED', 'ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET']);
+
+/** The child went away, and that is why `thrown` was thrown. */
+export function isGone(exchange: Exchange, thrown: unknown): boolean {
+  const { aborted, reason } = exchange.abort.signal as { aborted: boolean; reason: unknown };
+  const { code, name } = thrown as { code?: string; name?: string };
+  return aborted && !(reason instanceof AppError) && (name === 'AbortError' || GONE.has(code ?? ''));
+}
+
+/** What `thrown` means: the reason of our own abort (a deadline, the gateway's stop), or what went wrong at the forge. */
+export function failure(exchange: Exchange, thrown: unknown): unknown {
+  const { aborted, reason } = exchange.abort.signal as { aborted: boolean; reason: unknown };
+  if (aborted && reason instanceof AppError) return reason;
+  return isGone(exchange, thrown) ? thrown : upstreamError(thrown);
 }
 
 async function send(
@@ -95,7 +106,7 @@ async function send(
     });
     return { status: answer.statusCode, headers: answer.headers, body: answer.body };
   } catch (thrown) {
-    throw aborted(exchange, thrown);
+    throw failure(exchange, thrown);
   }
 }
 
