@@ -70,8 +70,12 @@ export class Credentials {
   async #read(renew: boolean): Promise<Access> {
     const stamp = stampOf(this.#path);
     if (renew || stamp !== this.#stamp) {
-      this.#config = load(this.#path);
-      this.#stamp = stamp;
+      try {
+        this.#config = load(this.#path);
+        this.#stamp = stamp;
+      } catch {
+        // A file that is being replaced is not there for a moment: what was read before may still do, and is tried until the next look.
+      }
     }
     const config = this.#config;
     const cluster = config.getCurrentCluster();
