@@ -33,7 +33,8 @@ func (l *Lines) Next() (line []byte, whole bool, err error) {
 	scanned := l.start
 	for {
 		if i := bytes.IndexByte(l.buf[scanned:l.end], '\n'); i >= 0 {
-			line, whole = l.buf[l.start:scanned+i], !l.skipping
+			line = l.buf[l.start : scanned+i]
+			whole = !l.skipping && len(line) < l.max
 			l.start, l.skipping = scanned+i+1, false
 			if !whole {
 				line = nil

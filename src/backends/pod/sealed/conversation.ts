@@ -304,19 +304,22 @@ export class Conversation {
     this.nakDue = true;
   }
 
+  /** Waits for an answer: sends the oldest frame again ever more rarely, and gives the stream up at the stall deadline. */
   private armProbe(): void {
     const before = this.outgoing.received;
-    this.probeTimer = this.o.clock.after(this.probeWait, () => {
+    const left = this.progressAt + this.o.limits.stallDeadlineMs - this.o.clock.now();
+    this.probeTimer = this.o.clock.after(Math.min(this.probeWait, left), () => {
       this.probeTimer = undefined;
       if (!this.outgoing.outstanding) return;
       if (this.o.clock.now() - this.progressAt >= this.o.limits.stallDeadlineMs) return this.o.onStalled();
-      if (this.outgoing.received === before) {
+      const silent = this.outgoing.received === before;
+      if (silent) {
         this.probeWait *= 2;
         this.outgoing.probe();
         this.o.events.onResent();
-        this.o.send();
       }
       this.armProbe();
+      if (silent) this.o.send();
     });
   }
 

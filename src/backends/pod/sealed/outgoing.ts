@@ -55,12 +55,14 @@ export class Outgoing {
     if (bytes.length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.waiting.push({ type: FrameType.Data, bytes, settle: { resolve, reject } });
+      this.fill();
     });
   }
 
   /** Ends stdin after what was written. */
   end(): void {
     this.waiting.push({ type: FrameType.Eof, bytes: NOTHING, settle: undefined });
+    this.fill();
   }
 
   /** Signals the child, ahead of bytes that found no room yet. */
@@ -85,7 +87,7 @@ export class Outgoing {
         return again;
       }
     }
-    if (this.cursor >= this.next() && !this.cut()) return undefined;
+    if (this.cursor >= this.next()) return undefined;
     const frame = this.kept[this.cursor - this.first];
     this.sent = Math.max(this.sent, this.cursor);
     this.cursor += 1;
@@ -113,6 +115,7 @@ export class Outgoing {
       this.charge -= (this.kept.shift() as Kept).charge;
       this.first += 1;
     }
+    this.fill();
     return true;
   }
 
@@ -139,24 +142,21 @@ export class Outgoing {
     this.charge += frame.charge;
   }
 
-  /** Cuts one more frame from what waits, if the window has room for it. */
-  private cut(): boolean {
-    const head = this.waiting[0];
-    if (head === undefined) return false;
-    if (head.type !== FrameType.Data) {
-      this.waiting.shift();
-      this.keep({ seq: this.next(), type: head.type, body: NOTHING, charge: 0 });
-      return true;
-    }
-    const length = Math.min(head.bytes.length, MAX_BODY);
-    const charge = length + FRAME_OVERHEAD;
-    if (this.charge + charge > this.window) return false;
-    this.keep({ seq: this.next(), type: head.type, body: head.bytes.subarray(0, length), charge });
-    head.bytes = head.bytes.subarray(length);
-    if (head.bytes.length === 0) {
+  /** Cuts what waits into frames, as far as the window has room, whether a stream is there to send them or not. */
+  private fill(): void {
+    for (let head = this.waiting[0]; head !== undefined; head = this.waiting[0]) {
+      if (head.type === FrameType.Data) {
+        const length = Math.min(head.bytes.length, MAX_BODY);
+        const charge = length + FRAME_OVERHEAD;
+        if (this.charge + charge > this.window) return;
+        this.keep({ seq: this.next(), type: head.type, body: head.bytes.subarray(0, length), charge });
+        head.bytes = head.bytes.subarray(length);
+        if (head.bytes.length > 0) continue;
+      } else {
+        this.keep({ seq: this.next(), type: head.type, body: NOTHING, charge: 0 });
+      }
       this.waiting.shift();
       head.settle?.resolve();
     }
-    return true;
   }
 }
