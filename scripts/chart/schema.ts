@@ -26,7 +26,6 @@ export const CHART_OWNED: readonly string[] = [
   'backend.namespace',
   'backend.installId',
   'backend.kubeconfig',
-  'backend.context',
   'proxy.listen',
   'proxy.url',
   'proxy.keyFile',

@@ -74,9 +74,15 @@ describe('the chart on a cluster', () => {
       const items = render(full, { namespace: scratch })
         .filter(({ kind }) => !foreign.has(kind) && kind !== 'Namespace')
         .map((object) => {
-          const { clusterIP: _taken, ...spec } = (object.spec ?? {}) as Record<string, unknown>;
           const metadata = { ...object.metadata, namespace: scratch };
-          return { ...object, metadata, ...(object.kind === 'Service' ? { spec } : {}) };
+          if (object.kind !== 'Service') return { ...object, metadata };
+          // The fixed cluster IP and node port may be taken.
+          const { clusterIP: _taken, ports, ...spec } = object.spec as { clusterIP?: string; ports: object[] };
+          return {
+            ...object,
+            metadata,
+            spec: { ...spec, ports: ports.map((port) => ({ ...port, nodePort: undefined })) },
+          };
         });
       const input = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
       await kubectl(['apply', '--server-side', '--dry-run=server', '--validate=strict', '-f', '-'], { input });
@@ -124,6 +130,21 @@ describe('the chart on a cluster', () => {
       spec: { ports: [{ port: 1 }] },
     };
     expect(await refused(service)).to.include('exceeded quota');
+  });
+
+  it('says that it is not ready, and why, when a right is missing; an upgrade gives it back', async function () {
+    this.timeout(240_000);
+    const ready = async (): Promise<boolean> =>
+      ((await get('deployment', `${release}-gateway`, namespace)).status.readyReplicas ?? 0) === 1;
+    await kubectl(['-n', sessions, 'delete', 'rolebinding', `${release}-gateway`]);
+    await until('the gateway is not ready', async () => !(await ready()), 60_000);
+    const ask = "fetch('http://127.0.0.1:9090/readyz').then(async (r) => console.log(r.status, await r.text()))";
+    const deployment = `deployment/${release}-gateway`;
+    const said = await kubectl(['-n', namespace, 'exec', deployment, '--', '/usr/local/bin/node', '--eval', ask]);
+    expect(said).to.match(/^503 .*"backend":\{"code":"BACKEND_/);
+    expect(said).to.include('"store":"ok"').and.include('"proxy":"ok"');
+    await install();
+    expect(await ready()).to.equal(true);
   });
 
   it('upgrades: a changed configuration is a new gateway, the keys stay', async function () {
