@@ -45,9 +45,7 @@ describe("the gateway's image", () => {
       .split('\n')
       .filter((line) => line.startsWith('!'))
       .map((line) => line.slice(1));
-    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, names]) =>
-      (names).split(' '),
-    );
+    const copied = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)].flatMap(([, names]) => names.split(' '));
     expect(copied.length).to.be.greaterThan(5);
     for (const name of copied) expect(allowed, name).to.include(name);
   });
