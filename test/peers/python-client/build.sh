@@ -5,5 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")"
 python3 -m venv "$1"
 "$1/bin/python" -m pip install --quiet --no-input --disable-pip-version-check --no-deps -r requirements.txt
-"$1/bin/python" -m compileall -q "$1/lib" || true
 "$1/bin/python" -c 'import mcp'
