@@ -36,7 +36,7 @@ export async function loadConfig({ file, env }: LoadOptions): Promise<Config> {
   const written = file === undefined ? {} : await readYaml(file, problems);
   const { server, servers, ...rest } = merge(written, environment.values);
 
-  const parsed = schema.safeParse(rest);
+  const parsed = schema.safeParse(rest, { reportInput: true });
   if (!parsed.success) problems.push(...problemsOf(parsed.error, [], environment, jsonSchema()));
   const dir = parsed.success
     ? parsed.data.serversDir

@@ -24,7 +24,7 @@ export function dotted(path: readonly PropertyKey[]): string {
 }
 
 /**
- * Says what a schema's issue means.
+ * Says what a schema's issue means. It must have been parsed with `reportInput`, so that what is missing is told from what is wrong.
  * @param known the settings that exist beside an unknown one, for a suggestion.
  */
 export function explain(
@@ -34,11 +34,10 @@ export function explain(
   switch (issue.code) {
     case 'unrecognized_keys':
       return issue.keys.map((key) => ({ path: [...issue.path, key], what: unknownSetting(key, known) }));
-    case 'invalid_type':
-      if (issue.message.startsWith('must')) return [{ path: issue.path, what: issue.message }];
-      return [
-        { path: issue.path, what: issue.input === undefined ? 'is needed' : `must be ${article(issue.expected)}` },
-      ];
+    case 'invalid_type': {
+      const what = issue.message.startsWith('must be ') ? issue.message.slice(8) : article(issue.expected);
+      return [{ path: issue.path, what: `${issue.input === undefined ? 'is needed:' : 'must be'} ${what}` }];
+    }
     case 'invalid_key':
     case 'invalid_element':
     case 'invalid_union':

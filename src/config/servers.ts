@@ -51,7 +51,7 @@ export function resolveServers(
     else if (seen.has(name.data))
       problems.push({ where: `${one.where}name`, what: `there are two servers named "${name.data}"; rename one` });
     else seen.add(name.data);
-    const parsed = serverSchema.safeParse(merge(shared, one.spec));
+    const parsed = serverSchema.safeParse(merge(shared, one.spec), { reportInput: true });
     if (parsed.success) servers.push(specOf(name.data ?? '', parsed.data));
     else problems.push(...serverProblems(parsed.error, one, environment));
   }

@@ -428,3 +428,12 @@ export function stream(app: { readonly port: number }, what: Ask): Promise<Strea
     else sent.end(typeof body === 'string' ? body : JSON.stringify(body));
   });
 }
+
+/** A promise that the test settles. */
+export function deferred<T>(): { readonly promise: Promise<T>; readonly resolve: (value: T) => void } {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((yes) => {
+    resolve = yes;
+  });
+  return { promise, resolve };
+}
