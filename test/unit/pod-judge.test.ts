@@ -120,6 +120,7 @@ describe('projection of a pod', () => {
       deleting: false,
       userNamespace: true,
       scheduled: false,
+      sandbox: false,
       unschedulable: undefined,
       disrupted: undefined,
       child: { running: true },

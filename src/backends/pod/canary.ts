@@ -79,6 +79,8 @@ export class UserNamespaces {
       log.info('user-namespaces.on', { runtimeClass: server.pod.runtimeClassName });
       return true;
     } catch (thrown) {
+      // The sandbox is what has the user namespace; what is still missing then is the image, on its way.
+      if (budget.late && last?.sandbox === true) return true;
       if (budget.late && last?.scheduled === true) return this.#off(explainDeadline(last, CANARY_SECONDS).detail);
       if (budget.late) throw explainDeadline(last, CANARY_SECONDS);
       if (thrown instanceof AppError && thrown.code === 'BACKEND_REFUSED' && thrown.retryAfter === undefined) {

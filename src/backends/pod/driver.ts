@@ -1,7 +1,8 @@
 /** Children as pods: created through the Kubernetes API, spoken to through attach, sealed by the launcher. */
 import { randomBytes } from 'node:crypto';
 import { type Clock, systemClock } from '../../clock';
-import { AppError } from '../../errors';
+import type { ServerSpec } from '../../config/server';
+import { AppError, toAppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { abortable, type Budget, startBudget } from '../budget';
 import type { Backend, BackendLink, BackendSpec, StartPhase } from '../contract';
@@ -99,6 +100,16 @@ export class PodBackend implements Backend {
     const done = (): boolean => this.#opening.delete(opening);
     opening.then(done, done);
     return opening;
+  }
+
+  /** Proves user namespaces ahead of the first session that would have to wait for it. Never rejects: a session meets the same fault. */
+  async prepare(servers: readonly ServerSpec[]): Promise<void> {
+    this.#watch.start();
+    for (const server of servers) {
+      await this.#userNamespaces.decide(server).catch((thrown: unknown) => {
+        this.#options.log.warn('user-namespaces.not-proved', { reason: toAppError(thrown).detail });
+      });
+    }
   }
 
   async removeOrphans(): Promise<number> {

@@ -28,6 +28,8 @@ export interface PodState {
   /** The API server keeps `hostUsers: false` only where it knows user namespaces. */
   readonly userNamespace: boolean;
   readonly scheduled: boolean;
+  /** The runtime has made the pod's sandbox, its network and user namespace included (KEP-3085). */
+  readonly sandbox: boolean;
   /** Why the scheduler could not place it; cleared once it did. */
   readonly unschedulable: string | undefined;
   /** The cluster itself ended it: eviction, preemption, drain (KEP-3329). */
@@ -53,6 +55,7 @@ export function podState(value: unknown): PodState | undefined {
   if (name === undefined || uid === undefined) return undefined;
   const conditions = list(status.conditions).map(object);
   const scheduled = conditions.find((condition) => condition.type === 'PodScheduled');
+  const sandbox = conditions.find((condition) => condition.type === 'PodReadyToStartContainers');
   const disrupted = conditions.find(
     (condition) => condition.type === 'DisruptionTarget' && condition.status === 'True',
   );
@@ -68,6 +71,7 @@ export function podState(value: unknown): PodState | undefined {
     deleting: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
     userNamespace: spec.hostUsers === false,
     scheduled: scheduled?.status === 'True' || text(spec.nodeName) !== undefined,
+    sandbox: sandbox?.status === 'True',
     unschedulable:
       scheduled?.status === 'False' ? (text(scheduled.message) ?? text(scheduled.reason) ?? 'no reason') : undefined,
     disrupted: disrupted === undefined ? undefined : (text(disrupted.reason) ?? 'no reason'),
