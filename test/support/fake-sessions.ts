@@ -17,46 +17,11 @@ import type {
 import { Registry, type RegistryOptions } from '../../src/sessions/registry';
 import { openSqliteSessionStore } from '../../src/stores/sqlite/sessions';
 import { aRequest, RecordingObserver } from './channel';
+import { serverSpec, type SpecChanges } from './server-spec';
 import { FakeClock, FakeLink, FakeSink, settle } from './fake-link';
 
-export function aServer(over: Partial<ServerSpec> = {}): ServerSpec {
-  return {
-    name: 'forgejo',
-    command: ['/child'],
-    env: {},
-    forgejo: {
-      url: 'https://forge.example',
-      apiUrl: 'https://forge.example',
-      storageOrigins: [],
-      urlEnv: 'FORGEJO_URL',
-      tokenEnv: ['FORGEJO_ACCESS_TOKEN'],
-      insecureAllowSiteAdmins: false,
-    },
-    policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
-    pod: {
-      image: 'child',
-      imagePullPolicy: 'IfNotPresent',
-      imagePullSecrets: [],
-      userNamespaces: 'auto',
-      nodeSelector: {},
-      tolerations: [],
-      requests: {},
-      limits: {},
-      labels: {},
-      annotations: {},
-      launcher: 'builtin',
-    },
-    idleTimeout: 300,
-    sessionTTL: 86_400,
-    maxLifetime: 0,
-    startTimeout: 120,
-    callTimeout: 600,
-    stopGrace: 5,
-    maxLineBytes: 1_048_576,
-    maxCallsInFlight: 64,
-    maxSessions: 0,
-    ...over,
-  };
+export function aServer(over: SpecChanges = {}): ServerSpec {
+  return serverSpec({ name: 'forgejo', startTimeout: 120, callTimeout: 600, maxLineBytes: 1_048_576, ...over });
 }
 
 /** A user's authenticated request. */
