@@ -123,7 +123,8 @@ export class DownloadLinks extends Transform {
       const found = bytes.indexOf(KEY, search);
       if (found === -1) {
         // A key may begin in this piece and end in the next; the byte before it decides whether it is one.
-        const keep = last ? bytes.length : Math.max(from, bytes.length - KEY.length);
+        // What has been looked at already must not be looked at again without that byte.
+        const keep = last ? bytes.length : Math.max(from, search, bytes.length - KEY.length);
         this.push(bytes.subarray(from, keep));
         return bytes.subarray(keep);
       }

@@ -43,6 +43,13 @@ interface Candidate {
   readonly values: readonly Segment[];
 }
 
+/** The policy decides both routes alike, whatever it is: everything that it looks at is the same. */
+function sameDecision(one: Route, other: Route): boolean {
+  const decisive = ({ class: kind, owner, repo, wholeOwner, open, wide, only, body, param, proof }: Route): string =>
+    JSON.stringify([kind, owner, repo, wholeOwner, open, wide, only, body, param, proof]);
+  return one === other || decisive(one) === decisive(other);
+}
+
 /** Matches methods and paths against a table. HEAD is matched as GET (RFC 9110, 9.3.2). */
 export class RouteMatcher {
   private readonly root = new Node();
@@ -55,7 +62,7 @@ export class RouteMatcher {
    * The one route that serves this request; undefined when none does: unknown is denied.
    *
    * An encoded slash is taken only inside a parameter of a route that says so, never in an owner or a repository, and only where the path read
-   * with that slash decoded is the same route or none at all.
+   * with that slash decoded is no route at all or one that is decided alike.
    */
   match(method: string, target: Target): Match | undefined {
     const as = method === 'HEAD' ? 'GET' : method;
@@ -77,7 +84,7 @@ export class RouteMatcher {
         segment.value.split('/').map((value) => ({ value, slashed: false })),
       );
       const other = this.find(as, decoded);
-      if (other !== undefined && other.route !== route) return undefined;
+      if (other !== undefined && !sameDecision(other.route, route)) return undefined;
     }
     return { route, params };
   }
