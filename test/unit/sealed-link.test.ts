@@ -527,6 +527,7 @@ describe('sealed link', () => {
       },
       'sends a malformed exit': () => hand.say(FrameType.Exit, { seq: 1 }),
       'sends a malformed welcome': () => hand.say(FrameType.Welcome),
+      'sends a numbered frame of another type': () => hand.say(FrameType.Data, { seq: 1, body: Buffer.from('x') }),
       'has lost frames': () => hand.welcome({ first: 5 }),
       'says that we broke it': () => hand.say(FrameType.Error, { body: Buffer.from('nonsense') }),
     };

@@ -23,6 +23,7 @@ const HOLDING_MS = 5_000;
 /** Bytes of lines that go into one write: the attach stream's largest sensible message. */
 const BATCH = 64 * 1024;
 const LONGEST_LINE = 32 * 1024;
+const OUTPUTS: ReadonlySet<number> = new Set([FrameType.Stdout, FrameType.Stderr, FrameType.Exit]);
 const NOTHING = Buffer.alloc(0);
 const NEWLINE = Buffer.from('\n');
 
@@ -236,6 +237,7 @@ export class Conversation {
   }
 
   private numbered(frame: Frame): void {
+    if (!OUTPUTS.has(frame.type)) return this.breach('a numbered frame of a type that is not the launcher’s');
     switch (this.incoming.accept(frame)) {
       case 'again':
         this.ackDue = true; // its acknowledgement was lost
