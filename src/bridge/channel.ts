@@ -67,7 +67,7 @@ class StdioChannel implements Channel {
     this.#link = link;
     this.#options = options;
     this.#observer = observer;
-    this.#flow = new Flow(link);
+    this.#flow = new Flow(link, clock);
     this.#out = new Outbound(link);
     const deadlines = { call: options.callTimeout * 1000, initialize: options.initializeTimeout * 1000 };
     this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call));
@@ -78,6 +78,7 @@ class StdioChannel implements Channel {
       router: this.#router,
       maxLineBytes: options.maxLineBytes,
       asks: () => this.#asks,
+      waste: (bytes) => this.#flow.waste(bytes),
       reply: (json) => this.#reply(json),
       finish: (call, message, json) => this.#finish(call, message, json),
     });

@@ -18,6 +18,8 @@ export interface ChildOptions {
   readonly router: Router;
   readonly observer: ChannelObserver;
   readonly maxLineBytes: number;
+  /** Told of bytes that nobody gets. */
+  readonly waste: (bytes: number) => void;
   /** Sends our own word to the child. */
   readonly reply: (json: string) => void;
   /** Ends a call with its answer. */
@@ -46,12 +48,13 @@ export class Child implements LineConsumer, ChildSpeech {
 
   noise(bytes: number): void {
     this.#options.observer.noise(bytes);
+    this.#options.waste(bytes);
   }
 
   /** A line over the limit fails the call or the request whose id it still shows; the session goes on (MCP says nothing; peers hang). */
-  tooLong(head: Buffer, tail: Buffer): void {
-    const { calls, observer, maxLineBytes, finish } = this.#options;
-    observer.dropped('too-long');
+  tooLong(head: Buffer, tail: Buffer, length: number): void {
+    const { calls, maxLineBytes, finish } = this.#options;
+    this.#dropped('too-long', length);
     const { id, hasMethod } = readEnds(head, tail);
     if (id === undefined) return;
     if (hasMethod) {
@@ -66,13 +69,9 @@ export class Child implements LineConsumer, ChildSpeech {
 
   answer(message: ChildMessage, json: string): void {
     const { id } = message;
-    const { calls, observer } = this.#options;
-    const call = typeof id === 'string' ? calls.get(id) : undefined;
-    if (call === undefined) {
-      observer.dropped(decodeId(id)?.kind === 'i' ? 'late-answer' : 'unknown-id');
-    } else {
-      this.#answered(call, message, json);
-    }
+    const call = typeof id === 'string' ? this.#options.calls.get(id) : undefined;
+    if (call !== undefined) this.#answered(call, message, json);
+    else this.#dropped(decodeId(id)?.kind === 'i' ? 'late-answer' : 'unknown-id', json.length);
   }
 
   #answered(call: Call, message: ChildMessage, json: string): void {
@@ -113,7 +112,7 @@ export class Child implements LineConsumer, ChildSpeech {
     }
     const ask = asks().add(childId);
     if (ask === undefined) {
-      this.#options.observer.dropped('overflow');
+      this.#dropped('overflow', json.length);
       this.#refuse(childId, SERVER_ERROR, 'Too many requests to the client are open. Wait for their answers.');
       return;
     }
@@ -127,7 +126,7 @@ export class Child implements LineConsumer, ChildSpeech {
         ask.sink = sink;
       },
       (why) => {
-        this.#options.observer.dropped(why);
+        this.#dropped(why, json.length);
         if (asks().take(ask.key) === undefined) return;
         this.#refuse(childId, SERVER_ERROR, 'The client has no open stream that could carry a request.');
       },
@@ -149,7 +148,7 @@ export class Child implements LineConsumer, ChildSpeech {
     const token = decodeId(key);
     const original = call?.tokenText ?? (token?.kind === 't' ? token.original : undefined);
     if (original === undefined) {
-      this.#options.observer.dropped(token === undefined ? 'unknown-id' : 'late-answer');
+      this.#dropped(token === undefined ? 'unknown-id' : 'late-answer', json.length);
       return;
     }
     const parsed = JSON.parse(original) as unknown;
@@ -168,7 +167,7 @@ export class Child implements LineConsumer, ChildSpeech {
     const params = isObject(message.params) ? message.params : {};
     const ask = this.#options.asks().takeByChildId(idTextOf({ id: params.requestId }, json));
     if (ask === undefined) {
-      this.#options.observer.dropped('late-answer');
+      this.#dropped('late-answer', json.length);
       return;
     }
     this.#withdraw(ask, {
@@ -182,7 +181,8 @@ export class Child implements LineConsumer, ChildSpeech {
   #withdraw(ask: Ask, message: JsonRpcNotification): void {
     const { router } = this.#options;
     if (ask.sink === undefined) return;
-    router.hand(ask.sink, message, JSON.stringify(message), undefined, () => this.#dropped('stream-gone'));
+    const json = JSON.stringify(message);
+    router.hand(ask.sink, message, json, undefined, () => this.#dropped('stream-gone', json.length));
   }
 
   #toAny(message: ChildMessage, json: string): void {
@@ -191,7 +191,7 @@ export class Child implements LineConsumer, ChildSpeech {
       json,
       concernsServer(String(message.method)),
       () => undefined,
-      (why) => this.#dropped(why),
+      (why) => this.#dropped(why, json.length),
     );
   }
 
@@ -199,8 +199,9 @@ export class Child implements LineConsumer, ChildSpeech {
     this.#options.reply(`{"jsonrpc":"2.0","id":${childId},"error":${JSON.stringify({ code, message })}}`);
   }
 
-  #dropped(why: DropReason): void {
+  #dropped(why: DropReason, bytes: number): void {
     this.#options.observer.dropped(why);
+    this.#options.waste(bytes);
   }
 }
 

@@ -33,11 +33,6 @@ export class Ledger {
     this.#clock = clock;
   }
 
-  /** Changes that the store has not taken yet. */
-  get waiting(): number {
-    return this.#waiting.size;
-  }
-
   /** Records a new session. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown. */
   insert(record: SessionRecord): Promise<void> {
     return this.#deadline(this.#store.insert(record));

@@ -108,6 +108,34 @@ describe('back-pressure', () => {
     await closed;
   });
 
+  it('reads a child slowly that floods its stdout with what nobody gets', async () => {
+    const waste: (() => void)[] = [
+      () => bench.link.push(`${'noise '.repeat(50_000)}\n`),
+      () => bench.link.push(`${'x'.repeat(9_000_000)}\n`),
+      () => bench.link.say(big),
+      () => bench.link.say({ ...big, method: 'notifications/progress' }),
+      () => bench.link.say({ jsonrpc: '2.0', id: 'i0.9.n1', result: 'x'.repeat(100_000) }),
+      () => bench.link.say({ ...big, id: 7 }),
+    ];
+    for (const write of waste) {
+      for (let i = 0; i < 20 && !bench.link.paused; i += 1) write();
+      expect(bench.link.paused).to.equal(true);
+      write();
+      bench.clock.advance(249);
+      expect(bench.link.paused).to.equal(true);
+      bench.clock.advance(1);
+      expect(bench.link.paused).to.equal(false);
+    }
+    const sink = new FakeSink();
+    const call = bench.channel.call(aRequest(1), sink);
+    bench.link.reply(bench.link.last);
+    await call;
+    bench.link.push(`${'noise '.repeat(500_000)}\n`);
+    expect(bench.link.paused).to.equal(true);
+    await bench.channel.close();
+    expect([bench.link.paused, bench.clock.timers]).to.deep.equal([false, 0]);
+  });
+
   it('passes 100 MiB in 1 MiB messages on, whole, with flat memory', async function () {
     this.timeout(60_000);
     const sink = new FakeSink();

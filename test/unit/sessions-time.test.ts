@@ -4,8 +4,10 @@ import { expect } from 'chai';
 import { AppError } from '../../src/errors';
 import type { RegistryOptions } from '../../src/sessions/registry';
 import { aRequest } from '../support/channel';
-import { anAuth, aServer, refusal, SessionBench } from '../support/fake-sessions';
-import { FakeSink, settle } from '../support/fake-link';
+import { Ledger } from '../../src/sessions/ledger';
+import { aRecord } from '../contract/session-store';
+import { anAuth, aServer, BreakableStore, refusal, SessionBench } from '../support/fake-sessions';
+import { FakeClock, FakeSink, settle } from '../support/fake-link';
 
 const signal = new AbortController().signal;
 
@@ -356,6 +358,23 @@ describe('stop', () => {
     bench.lastStart.come();
     await settle();
     expect([bench.running, bench.clock.timers]).to.deep.equal([0, 0]);
+  });
+
+  it('keeps no more than a bound of what the store could not take, and forgets the oldest', async () => {
+    const store = new BreakableStore();
+    const clock = new FakeClock();
+    const ledger = new Ledger(store, clock);
+    const names = [...Array(10_001).keys()].map((i) => i.toString(16).padStart(40, '0'));
+    for (const name of [names[0], names[1], names[10_000]]) await store.inner.insert(aRecord({ name: name ?? '' }));
+    store.broken = true;
+    for (const name of names) ledger.end(name, 'oom', 5);
+    await settle();
+    store.broken = false;
+    await ledger.stop();
+    expect(await store.inner.get(names[0] ?? '')).to.not.have.property('endReason');
+    expect(await store.inner.get(names[1] ?? '')).to.include({ endReason: 'oom' });
+    expect(await store.inner.get(names[10_000] ?? '')).to.include({ endReason: 'oom' });
+    expect(clock.timers).to.equal(0);
   });
 
   it('writes what the store could not take before, once more, and goes even so', async () => {
