@@ -224,6 +224,7 @@ describe('links', () => {
         'https://other.example/x',
         '"https://forge.example/attachments/1"',
         '\\"browser_download_url"',
+        '\\"browser_download_url":"https://forge.example/attachments/1"',
         ',',
       ),
       fc.string({ maxLength: 4 }),
