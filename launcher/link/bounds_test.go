@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,21 +14,21 @@ import (
 
 func TestAFullWindowHoldsTheChildUpAndReleaseLetsItGoOn(t *testing.T) {
 	bubble(t, func(g *gateway) {
-		written := 0
+		var written atomic.Int64
 		go func() {
 			for range 100 {
 				if g.link.Write(wire.Stdout, []byte(strings.Repeat("y", 4095)+"\n")) != nil {
 					return
 				}
-				written++
+				written.Add(1)
 			}
 		}()
 		synctest.Wait()
-		if limit := wire.MinWindow / (4096 + wire.Overhead); written != limit {
-			t.Errorf("%d writes, expected %d", written, limit)
+		if limit := int64(wire.MinWindow / (4096 + wire.Overhead)); written.Load() != limit {
+			t.Errorf("%d writes, expected %d", written.Load(), limit)
 		}
 		var got int
-		for written < 100 {
+		for written.Load() < 100 {
 			frames := g.heard()
 			if len(frames) == 0 {
 				t.Fatal("nothing came")
