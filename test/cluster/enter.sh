@@ -7,6 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source "$CLUSTER_DIR/cgroups.sh"
 
 [ $# -gt 0 ] || die "usage: enter.sh COMMAND..."
+if [ "${CLUSTER:-own}" = kind ]; then exec docker exec -i "$FMO_CLUSTER-control-plane" "$@"; fi
 need_root
 pid=$(holder) || die "cluster $FMO_CLUSTER is not up"
 # shellcheck disable=SC1091

@@ -2,6 +2,7 @@
 # health.sh [COMPONENT...] - succeeds when the given components (all of them by default) are healthy now; names those that are not.
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+[ "${CLUSTER:-own}" != kind ] || die "this works on the project's own cluster only, not on kind"
 holder >/dev/null || die "cluster $FMO_CLUSTER is not up"
 export FMO_CLUSTER FMO_STATE=$STATE_ROOT
 # shellcheck disable=SC2016

@@ -93,12 +93,13 @@ link
 
 write_settings >"$STATE/settings"
 
+: >"$STATE/log/boot.log"
 # The holder: first process of the namespaces. It joins the cluster's cgroups first, so that nothing of it is ever outside.
 (
   cgroup_join
   exec setsid unshare --fork --kill-child --pid --mount --net --uts --ipc --mount-proc --propagation private \
     env SAY_FROM="$SAY_FROM" FMO_CLUSTER="$FMO_CLUSTER" FMO_STATE="$STATE_ROOT" FMO_CACHE="$FMO_CACHE" "$CLUSTER_DIR/node/init.sh"
-) 3>&2 >"$STATE/log/init.log" 2>&1 </dev/null 9<&- &
+) >"$STATE/log/init.log" 2>&1 </dev/null 9<&- &
 outer=$!
 disown # or bash reports its end
 
@@ -109,8 +110,16 @@ first_process() {
 within 10 first_process || fail "the namespaces were not made" "$STATE/log/init.log"
 ip link set "$NODE_LINK" netns "$(cat "$STATE/holder.pid")"
 
-booted() { [ -s "$STATE/boot.status" ] || ! holder >/dev/null; }
-within 600 booted || fail "booting took more than 600 s at $(cat "$STATE/boot.component" 2>/dev/null)" "$STATE/log/init.log"
+# The boot writes its progress to a file and not to this terminal: what lives on would keep a pipe open, and its reader waiting.
+exec 7<"$STATE/log/boot.log"
+progress() { while IFS= read -r line; do printf '%s\n' "$line" >&2; done <&7; }
+until=$((SECONDS + 600))
+while [ ! -s "$STATE/boot.status" ] && holder >/dev/null; do
+  progress
+  ((SECONDS < until)) || fail "booting took more than 600 s at $(cat "$STATE/boot.component" 2>/dev/null)" "$STATE/log/init.log"
+  sleep 0.1
+done
+progress
 read -r status component <"$STATE/boot.status" || true
 if [ "${status:-}" != ok ]; then
   log=$STATE/log/${component:-init}.log

@@ -19,9 +19,11 @@ COMPONENTS=(containerd etcd kube-apiserver kube-controller-manager kube-schedule
 launch() { # NAME COMMAND...
   local name=$1
   shift
-  setsid "$@" >>"$LOG/$name.log" 2>&1 </dev/null 3>&- &
+  setsid "$@" >>"$LOG/$name.log" 2>&1 </dev/null &
   echo $! >"$STATE/pids/$name"
 }
+
+progress() { say "$*" 2>>"$LOG/boot.log"; } # up.sh shows it
 
 runs() { # NAME
   local pid
@@ -113,7 +115,7 @@ gone() { ! kill -0 "$1" 2>/dev/null; }
 step() {
   echo "$1" >"$STATE/boot.component"
   ready "$1" 180 || return 1
-  say "$1 is healthy" 2>&3
+  progress "$1 is healthy"
 }
 
 load_images() {
@@ -122,7 +124,7 @@ load_images() {
   for archive in "$IMAGES"/*.tar; do
     ctr images import --local "$archive" >>"$LOG/images.log" 2>&1 || return 1
   done
-  say "images are loaded" 2>&3
+  progress "images are loaded"
 }
 
 apply() { echo addons >"$STATE/boot.component"; within 30 kube apply --server-side -f "$1"; }
@@ -147,5 +149,5 @@ boot() {
   within 30 service_account || return 1
   echo coredns >"$STATE/boot.component"
   within 60 dns_ready || return 1
-  say "coredns is ready" 2>&3
+  progress "coredns is ready"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # node/init.sh - the first process in the cluster's namespaces (process, mount, network, UTS, IPC): sets up its mounts and network, boots
 # the components, then stays to reap. When it dies the kernel ends everything in the process namespace, and with that the mounts, the
-# links and the sockets: nothing has to be cleaned up but cgroups and files. Started by up.sh; file descriptor 3 is up.sh's terminal.
+# links and the sockets: nothing has to be cleaned up but cgroups and files. Started by up.sh.
 set -euo pipefail
 # shellcheck source=components.sh
 source "$(dirname "${BASH_SOURCE[0]}")/components.sh"
@@ -33,7 +33,7 @@ mounts() {
   for i in "${!kept[@]}"; do mount --move "/run/layers/keep$i" "${kept[$i]}"; done
   # Unpacked images need a file system that can be overlaid again; a container's own root cannot.
   if [ "$(stat -f -c %T "$STATE")" = overlayfs ]; then
-    echo "the state folder is on overlayfs: images are kept in memory" >&3
+    progress "the state folder is on overlayfs: images are kept in memory"
     mkdir -p "$STATE/containerd" "$STATE/kubelet"
     mount -t tmpfs -o mode=711 tmpfs "$STATE/containerd"
     mount -t tmpfs -o mode=755 tmpfs "$STATE/kubelet"
@@ -80,7 +80,6 @@ write_pki >"$LOG/pki.log" 2>&1
 write_config
 trap - ERR
 if boot; then report ok; else report "failed $(cat "$STATE/boot.component" 2>/dev/null)"; fi
-exec 3>&-
 # bash reaps whatever is handed to the first process while it waits here.
 while :; do
   sleep 86400 &
