@@ -123,8 +123,9 @@ describe('launcher: chaos', function () {
             if (text.length > 40_000) resolve();
           }),
         );
-        const last = await Promise.race([link.exited.then(() => true), enough.then(() => false)]);
-        if (!last) link.detach();
+        await Promise.race([link.exited, enough]);
+        link.detach();
+        const last = (await link.exited).kind === 'exited'; // its end may have come with the last bytes
         // A holder that goes takes its half line along; the next one gets it whole.
         const lines = text.split('\n').slice(link.takeover?.stdoutMidLine === true ? 1 : 0, -1);
         for (const line of lines) {

@@ -222,6 +222,13 @@ describe('sealed link', () => {
       expect([error.code, error.detail]).to.deep.equal(['BACKEND_CRASHED', 'exit code 1']);
     });
 
+    it('is BACKEND_ENDED where a container that was to be taken over ends instead of answering', async () => {
+      const opening = rejection(openSealedLink(hand.options({ claim: undefined })));
+      await settled();
+      hand.wire.end({ kind: 'ended', detail: 'exit code 1' });
+      expect((await opening).code).to.equal('BACKEND_ENDED');
+    });
+
     it('is BACKEND_CRASHED with the reason where the program cannot be started, and acknowledges that', async () => {
       const opening = rejection(openSealedLink(hand.options()));
       await settled();

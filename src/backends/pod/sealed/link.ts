@@ -83,6 +83,7 @@ class Link implements CountedLink {
       limits,
       events,
       talk: this.talk,
+      starting: options.claim !== undefined,
       onEnd: (exit) => this.end(exit),
     });
   }

@@ -21,6 +21,8 @@ export interface ReattacherOptions {
   readonly limits: SealedLimits;
   readonly events: Required<SealedEvents>;
   readonly talk: Conversation;
+  /** Whether a child is being started, and not taken over. */
+  readonly starting: boolean;
   readonly onEnd: (exit: SealedExit) => void;
 }
 
@@ -218,7 +220,11 @@ export class Reattacher {
   private gone(detail: string): void {
     if (this.opened === undefined) return this.o.onEnd({ kind: 'container-ended', detail });
     this.refuse(
-      new AppError('BACKEND_CRASHED', "The session's server ended as it started. Tell your administrator.", { detail }),
+      this.o.starting
+        ? new AppError('BACKEND_CRASHED', "The session's server ended as it started. Tell your administrator.", {
+            detail,
+          })
+        : new AppError('BACKEND_ENDED', "The session's server has ended. Start a new session.", { detail }),
     );
   }
 
