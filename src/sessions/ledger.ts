@@ -14,7 +14,7 @@ const RETRY_MOST_MS = 30_000;
 /** Changes that may wait for the store. Beyond that the oldest are given up: the next start marks those sessions `abandoned`. */
 const MAX_WAITING = 10_000;
 
-/** What is to be recorded of one session; the last word counts, and an end is the last word. */
+/** What is to be recorded of one session; the last word counts, and nothing is said of a session after its end. */
 type Change =
   | { readonly kind: 'end'; readonly reason: EndReason; readonly at: number }
   | { readonly kind: 'rebind'; readonly grant: string };
@@ -55,7 +55,7 @@ export class Ledger {
 
   /** Records another grant, now or as soon as the store can. */
   rebind(name: string, grant: string): void {
-    if (this.#waiting.get(name)?.kind !== 'end') this.#put(name, { kind: 'rebind', grant });
+    this.#put(name, { kind: 'rebind', grant });
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */

@@ -316,7 +316,6 @@ export class Registry implements Sessions {
       if (session.state !== 'active') continue;
       const reason = reapable(session.server, session.times, now);
       if (reason !== undefined) this.#retire(session, reason);
-      else this.#endRetired(session);
     }
     this.#caps.sweep(now);
     if (now - this.#purgedAt < PURGE_EVERY_MS) return;

@@ -42,6 +42,23 @@ describe('back-pressure', () => {
     expect(bench.link.paused).to.equal(false);
   });
 
+  it('reads on only when little is left, so that it does not stop and go for each message', async () => {
+    const [slow, slower] = [new FakeSink(), new FakeSink()];
+    const gates = [gate(), gate()];
+    [slow, slower].forEach((sink, i) => {
+      sink.gate = gates[i]?.closed;
+      bench.channel.listen(sink);
+      bench.link.say({ ...small, params: { data: 'x'.repeat(40_000) } });
+    });
+    expect(bench.link.paused).to.equal(true);
+    gates[0]?.open();
+    await settle();
+    expect(bench.link.paused).to.equal(true);
+    gates[1]?.open();
+    await settle();
+    expect(bench.link.paused).to.equal(false);
+  });
+
   it('does not stop reading for a little', () => {
     const sink = new FakeSink();
     sink.gate = gate().closed;

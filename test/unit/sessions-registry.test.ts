@@ -164,6 +164,18 @@ describe('registry', () => {
       expect(bench.running).to.equal(0);
     });
 
+    it('ends a child that came up between two turns of which one was the opener going away', async () => {
+      bench.autoStart = false;
+      const opener = new AbortController();
+      const opening = bench.registry.open(anAuth(), aServer(), opener.signal).catch((e: Error) => e.message);
+      await settle();
+      bench.lastStart.come();
+      queueMicrotask(() => opener.abort(new Error('gone')));
+      expect(await opening).to.equal('gone');
+      await settle();
+      expect(bench.running).to.equal(0);
+    });
+
     it('answers 503 BACKEND_START_DEADLINE for a driver that forgets its own deadline', async () => {
       bench.autoStart = false;
       const opening = refusal(open());
@@ -432,6 +444,20 @@ describe('registry', () => {
       bench.store.broken = false;
       bench.clock.advance(4_000);
       expect(await bench.recordOf(id)).to.include({ endReason: 'oom', endedAt: at });
+    });
+
+    it('is recorded although the grant was just being recorded', async () => {
+      const { id } = await bench.session();
+      let write: () => void = () => undefined;
+      bench.store.gate = new Promise((resolve) => (write = resolve));
+      const later = anAuth('7', { grant: 'later' });
+      (await use(id, later)).release();
+      const ending = bench.registry.end(later, aServer(), id);
+      await settle();
+      write();
+      bench.store.gate = undefined;
+      await ending;
+      expect(await bench.recordOf(id)).to.include({ grant: 'later', endReason: 'deleted' });
     });
 
     it('leaves an adopted session’s end as the last word', async () => {

@@ -31,6 +31,7 @@ describe('session ids', () => {
     const id = ids.mint();
     const other = Buffer.alloc(32, 2);
     expect(new SessionIds([other, key]).verify(id)).to.equal(true);
+    expect(new SessionIds([key, other]).verify(id)).to.equal(true);
     expect(new SessionIds([other]).verify(id)).to.equal(false);
     expect(ids.verify(new SessionIds([other, key]).mint())).to.equal(false);
   });

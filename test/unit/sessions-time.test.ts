@@ -170,6 +170,30 @@ describe('reaper', () => {
     expect(bench.running).to.equal(0);
   });
 
+  it('is not misled by a handle that is released twice', async () => {
+    const { id } = await bench.session();
+    const [one, other] = [await use(id), await use(id)];
+    one.release();
+    one.release();
+    bench.clock.advance(600_000);
+    await settle();
+    expect(bench.running).to.equal(1);
+    other.release();
+  });
+
+  it('is not misled by a call that was refused', async () => {
+    const server = aServer({ maxCallsInFlight: 1, callTimeout: 10 });
+    const { id } = await bench.session(anAuth(), server);
+    const handle = await use(id, server);
+    const calls = [handle.call(aRequest(1), new FakeSink()), refusal(handle.call(aRequest(2), new FakeSink()))];
+    handle.release();
+    bench.clock.advance(10_000);
+    await Promise.all(calls);
+    bench.clock.advance(330_000);
+    await settle();
+    expect(bench.running).to.equal(0);
+  });
+
   it('ends a session that was not used for its time to live, for whoever asks first', async () => {
     const server = aServer({ idleTimeout: 0, sessionTTL: 50 });
     setUp({ sweepInterval: 1_000 });
