@@ -334,13 +334,18 @@ describe('credential proxy before a real forge', function () {
       expect(other).to.equal(one.replaceAll('handbook', 'nothing-here'));
     });
 
-    it('filters listings to what it covers and drops their counts', async () => {
+    it('filters listings to what it covers, and counts and pages what is left', async () => {
       const mine = await restricted('/api/v1/user/repos');
       expect(mine.json.map((repository: any) => repository.full_name)).to.have.members([
         'alice/private-notes',
         'shared/website',
       ]);
-      expect(mine.headers).not.to.have.property('x-total-count');
+      expect(mine.headers['x-total-count']).to.equal('2');
+      const second = await restricted('/api/v1/user/repos?page=2&limit=1');
+      expect(second.json).to.have.length(1);
+      const first = await restricted('/api/v1/user/repos?limit=1');
+      expect(first.headers['link']).to.equal(`<${proxy.url}/api/v1/user/repos?page=2&limit=1>; rel="next"`);
+      expect(first.json[0].full_name).not.to.equal(second.json[0].full_name);
       const search = await restricted('/api/v1/repos/search');
       expect(search.json.data.map((repository: any) => repository.full_name)).to.have.members([
         'alice/private-notes',

@@ -60,10 +60,14 @@ function writeHead(
   if (rewritten !== undefined) response.setHeader('Location', rewritten);
 }
 
-async function readWhole(body: Readable): Promise<unknown> {
+/** The forge did what it was asked. */
+export const isOk = (answer: Answer): boolean => answer.status >= 200 && answer.status < 300;
+
+/** The whole answer as JSON, for what the policy has to be applied to. Throws `UPSTREAM_INVALID` where it is none or too long. */
+export async function readJson(answer: Answer): Promise<unknown> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  for await (const chunk of answer.body as AsyncIterable<Buffer>) {
     length += chunk.length;
     if (length > MAX_FILTERED_BYTES)
       throw new AppError(
@@ -94,11 +98,11 @@ export async function writeAnswer(
   const type = single(answer.headers['content-type']);
   const plain = answer.headers['content-encoding'] === undefined;
   const bodiless = response.req.method === 'HEAD' || answer.status === 204 || answer.status === 304;
-  const filtered = restriction !== undefined && answer.status >= 200 && answer.status < 300;
+  const filtered = restriction !== undefined && isOk(answer);
   const rewritten = isJson(type) && plain && route.raw !== true;
   let body = answer.body;
   if (filtered && !bodiless) {
-    const whole = filterAnswer(restriction.filter, restriction.policy, await readWhole(answer.body));
+    const whole = filterAnswer(restriction.filter, restriction.policy, await readJson(answer));
     body = Readable.from([Buffer.from(JSON.stringify(whole))], { objectMode: false });
   }
   writeHead(response, answer, context, { filtered, untouched: !rewritten && !filtered });

@@ -13,9 +13,10 @@ import { prepareBody } from './body';
 import type { Exchange } from './exchange';
 import { checkRequest } from './hygiene';
 import { type LinkContext, type LinkProofs, takeProof } from './links';
+import { isListing, readListing } from './listing';
 import type { CompleteOptions } from './options';
 import type { SourceProof } from './source';
-import { callForge, Deadline, failure } from './upstream';
+import { type Answer, callForge, Deadline, failure } from './upstream';
 
 const VERSION = '/api/v1/version';
 
@@ -130,7 +131,15 @@ export async function run(
       return next;
     };
     const context = { agent: shared.agent, clock: options.clock, timeouts: options.timeouts, tokens: options.tokens };
-    const answer = await callForge(context, exchange, forge, session, target, body, permit);
+    const ask = async (page: Target): Promise<Answer> => {
+      deadline.moved();
+      return callForge(context, exchange, forge, session, page, body, permit);
+    };
+    const listing = decision.filter !== undefined && isListing(decision.filter) && method === 'GET';
+    const answer =
+      listing && decision.filter !== undefined
+        ? await readListing(decision.filter, policy, forge, target, ask)
+        : await ask(target);
     deadline.stop(); // from here on the agent's own time-out between two pieces holds
     exchange.outcome = 'forwarded';
     const links: LinkContext = {
@@ -140,7 +149,7 @@ export async function run(
       proofs: shared.proofs,
       repository: repositoryOf(match),
     };
-    const restriction = decision.filter === undefined ? undefined : { filter: decision.filter, policy };
+    const restriction = decision.filter === undefined || listing ? undefined : { filter: decision.filter, policy };
     try {
       await writeAnswer(exchange.response, answer, match.route, links, restriction, exchange.abort.signal);
     } catch (thrown) {

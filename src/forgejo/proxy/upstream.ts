@@ -26,6 +26,9 @@ const PASSED = [
 const MAX_REDIRECTS = 5;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
+/** How the agent calls a connection that the other side closed while a request was on its way, as a restarted forge does. */
+const CUT = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
 /** The forge's answer; its body must be read or destroyed. */
 export interface Answer {
   readonly status: number;
@@ -95,18 +98,17 @@ async function send(
   stream?: Readable,
 ): Promise<Answer> {
   const method = exchange.request.method as Method;
-  try {
-    const answer = await context.agent.request({
-      origin,
-      path,
-      method,
-      headers,
-      signal: exchange.abort.signal,
-      ...(stream === undefined ? {} : { body: stream }),
-    });
-    return { status: answer.statusCode, headers: answer.headers, body: answer.body };
-  } catch (thrown) {
-    throw failure(exchange, thrown);
+  const { signal } = exchange.abort;
+  for (let again = method === 'GET' || method === 'HEAD'; ; again = false) {
+    try {
+      const body = stream === undefined ? {} : { body: stream };
+      const answer = await context.agent.request({ origin, path, method, headers, signal, ...body });
+      return { status: answer.statusCode, headers: answer.headers, body: answer.body };
+    } catch (thrown) {
+      // A kept connection may have been closed just then; what only reads is asked once more (RFC 9110, 9.2.2).
+      if (again && !signal.aborted && CUT.has((thrown as { code?: string }).code ?? '')) continue;
+      throw failure(exchange, thrown);
+    }
   }
 }
 
@@ -164,14 +166,15 @@ export async function callForge(
   const follow = exchange.request.method === 'GET' || exchange.request.method === 'HEAD';
   let token = await context.tokens.token(session.grant, session.access, signal);
   let path = pathOf(target);
+  let renewed = body.stream !== undefined; // a body cannot be sent twice
   for (let redirects = 0; ;) {
     const headers = { ...passedHeaders(exchange), ...body.headers, authorization: `Bearer ${token}` };
     const answer = await send(context, exchange, forge.api.origin, forge.api.path + path, headers, body.stream);
     if (answer.status === 401) {
       discard(answer);
       context.tokens.refused(session.grant);
-      const fresh =
-        body.stream === undefined ? await context.tokens.token(session.grant, session.access, signal) : token;
+      const fresh = renewed ? token : await context.tokens.token(session.grant, session.access, signal);
+      renewed = true;
       if (fresh === token)
         throw new AppError(
           'AUTH_INVALID',
