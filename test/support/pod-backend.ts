@@ -12,6 +12,8 @@ import { cluster, createNamespace, deleteNamespaces, kubectl, loadImage } from '
 import { sessionName } from '../contract/backend';
 import { keptLog, type KeptLog } from './silent-log';
 
+const INSTALL = 'test';
+
 export interface PodRig {
   readonly namespace: string;
   readonly kube: KubeClient;
@@ -20,7 +22,7 @@ export interface PodRig {
   /** Names of the pods that are there. */
   pods(): Promise<readonly string[]>;
   /** A pod as a killed gateway leaves it. */
-  abandon(server: ServerSpec): Promise<string>;
+  abandon(server: ServerSpec, run?: string, install?: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -38,23 +40,22 @@ export async function podRig(...images: readonly string[]): Promise<PodRig> {
   const namespace = await createNamespace('fmo-pods', { 'pod-security.kubernetes.io/enforce': 'restricted' });
   const kube = new KubeClient(new Credentials(cluster().kubeconfig));
   const log = keptLog();
-  const install = 'test';
   return {
     namespace,
     kube,
     log,
     backend: (changes = {}) =>
-      new PodBackend({ kube, namespace, install, run: randomBytes(8).toString('hex'), log, ...changes }),
+      new PodBackend({ kube, namespace, install: INSTALL, run: randomBytes(8).toString('hex'), log, ...changes }),
     pods: async () =>
       (await kubectl(['-n', namespace, 'get', 'pods', '-o', 'name'])).split('\n').filter((line) => line !== ''),
-    async abandon(server) {
+    async abandon(server, run = 'killed', install = INSTALL) {
       const name = podName(sessionName(), podSuffix());
       const session = sessionName();
       const body = podManifest({
         name,
         namespace,
         install,
-        run: 'killed',
+        run,
         component: 'session',
         server,
         session,

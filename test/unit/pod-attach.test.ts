@@ -244,6 +244,11 @@ describe('attach stream', () => {
       });
     }
 
+    it('404 in plain text is a kubelet that has just started: BACKEND_UNAVAILABLE', async () => {
+      api.refuse(404, 'pod does not exist');
+      expect((await refusal(connect())).code).to.equal('BACKEND_UNAVAILABLE');
+    });
+
     it('403 tells the administrator which rights are missing', async () => {
       api.refuse(403, '');
       expect((await refusal(connect())).message).to.match(/`get` and `create` on `pods\/attach`/);

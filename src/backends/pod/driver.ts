@@ -282,6 +282,13 @@ export class PodBackend implements Backend {
       container: CONTAINER,
       timeout: ATTACH_MS,
       signal,
+    }).catch((thrown: unknown) => {
+      const error = toAppError(thrown);
+      if (signal.aborted || error.code !== 'BACKEND_ENDED') throw thrown;
+      // A kubelet that has just started does not know its own pods yet. Only the pod's status ends a session; the next try looks at it.
+      throw new AppError('BACKEND_UNAVAILABLE', error.message, {
+        ...(error.detail === undefined ? {} : { detail: error.detail }),
+      });
     });
     return {
       write: (bytes) => stream.write(bytes),

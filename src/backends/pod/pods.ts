@@ -65,7 +65,7 @@ export class Pods {
     } catch (thrown) {
       const error = signal.aborted ? undefined : fromFault(thrown);
       // Refused is refused; anything else may have made the pod all the same.
-      if (error !== undefined && error.status >= 400 && error.status < 500) this.#own.delete(name);
+      if (error !== undefined && isRefused(error)) this.#own.delete(name);
       else void this.remove(name);
       if (error === undefined) throw signal.reason;
       throw createError(error);
@@ -182,3 +182,12 @@ export class Pods {
     return new Promise((resolve) => this.#options.clock.after(ms, resolve));
   }
 }
+
+/** Nothing was made: the API said no, or never heard of it. */
+function isRefused(error: KubeError): boolean {
+  if (error.status >= 400 && error.status < 500) return true;
+  return error.reason === 'Credentials' || NEVER_SENT.has(error.message);
+}
+
+/** Faults before a connection was there. */
+const NEVER_SENT: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT']);

@@ -47,7 +47,11 @@ function refusedMessage(error: KubeError): string {
 
 /** Why an attach stream could not be opened. */
 export function attachError(error: KubeError): AppError {
-  if (error.status === 404 || (error.status >= 400 && CONTAINER_OVER.test(error.message))) {
+  // The API server's own 404 is a Status; a kubelet that does not know its pods yet answers 404 in plain text.
+  if (
+    (error.status === 404 && error.reason === 'NotFound') ||
+    (error.status >= 400 && CONTAINER_OVER.test(error.message))
+  ) {
     return new AppError('BACKEND_ENDED', 'The session’s child has ended. Start a new session.', {
       detail: error.summary,
     });
