@@ -122,12 +122,9 @@ func (s *session) run() int {
 	s.lines.SetMax(wire.MaxLine)
 
 	ends := make(chan int, 3) // who ends the launcher: the child, a broken peer, a lost stdout
-	go func() { ends <- s.pump() }()
-	go s.listen()
-	go s.watchStops()
 	if err != nil {
 		failed := err.(*child.StartError)
-		s.link.Exit(wire.StartFailed, failed.Code, failed.Text)
+		s.link.Exit(wire.StartFailed, failed.Code, failed.Text) // before Welcome can be sent, which tells of it
 		go func() {
 			s.link.Linger()
 			ends <- int(failed.Code)
@@ -136,6 +133,9 @@ func (s *session) run() int {
 		go s.feed()
 		go func() { ends <- s.outlive() }()
 	}
+	go func() { ends <- s.pump() }()
+	go s.listen()
+	go s.watchStops()
 	code := <-ends
 	if process != nil {
 		process.KillRest()

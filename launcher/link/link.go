@@ -167,6 +167,8 @@ func (l *Link) appendDue(dst []byte) []byte {
 			NeverStarted:  l.neverStarted,
 			First:         l.cursor,
 			Queued:        uint32(l.in.charge),
+			StdinWindow:   uint32(len(l.in.ring)),
+			OutputWindow:  uint32(len(l.out.ring)),
 		}
 		dst = l.line(dst, wire.Welcome, 0, body.Append(nil), nil)
 	}

@@ -144,7 +144,8 @@ func TestANewHolderGetsAllThatWasNotReleased(t *testing.T) {
 		g.epoch, g.number = 2, 0
 		g.say(wire.Frame{Type: wire.Hello})
 		frames := g.expect(wire.Welcome, wire.Stdout)
-		want := wire.WelcomeBody{StdinMidLine: true, StdoutMidLine: true, First: 3, Queued: 17 + wire.Overhead}.Append(nil)
+		want := wire.WelcomeBody{StdinMidLine: true, StdoutMidLine: true, First: 3, Queued: 17 + wire.Overhead,
+			StdinWindow: wire.MinWindow, OutputWindow: wire.MinWindow}.Append(nil)
 		if !bytes.Equal(frames[0].Body, want) || frames[0].Received != 1 || frames[0].Epoch != 2 || string(frames[1].Body) != "a line\n" {
 			t.Errorf("%+v", frames)
 		}

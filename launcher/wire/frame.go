@@ -134,7 +134,7 @@ func ExitBody(kind ExitKind, value byte, text string) []byte {
 // WelcomeBody is the body of a Welcome frame.
 //
 // First is the sequence number of the next numbered frame that the launcher sends on this stream. Queued is the charge (bytes and Overhead)
-// of what lies in its stdin window. The flags say whether stdin's last byte so far, and the byte of stdout before First,
+// of what lies in its stdin window; the windows are the claim's. The flags say whether stdin's last byte so far, and the byte of stdout before First,
 // was not a newline, and whether the program could not be started.
 type WelcomeBody struct {
 	StdinMidLine  bool
@@ -142,6 +142,8 @@ type WelcomeBody struct {
 	NeverStarted  bool
 	First         uint64
 	Queued        uint32
+	StdinWindow   uint32
+	OutputWindow  uint32
 }
 
 // Append appends the encoded body.
@@ -158,5 +160,7 @@ func (w WelcomeBody) Append(dst []byte) []byte {
 	}
 	dst = append(dst, flags)
 	dst = append48(dst, w.First)
-	return binary.BigEndian.AppendUint32(dst, w.Queued)
+	dst = binary.BigEndian.AppendUint32(dst, w.Queued)
+	dst = binary.BigEndian.AppendUint32(dst, w.StdinWindow)
+	return binary.BigEndian.AppendUint32(dst, w.OutputWindow)
 }

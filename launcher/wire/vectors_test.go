@@ -70,7 +70,7 @@ func makeVectors(t *testing.T) vectors {
 	add("acknowledgement", ToLauncher, Frame{Epoch: 7, Number: 302, Type: Ack, Received: 70000, Released: 69999})
 	add("request to send again", FromLauncher, Frame{Epoch: 7, Number: 9, Type: Nak, Received: 1})
 	add("welcome", FromLauncher, Frame{Epoch: 7, Number: 10, Type: Welcome, Received: 12, Released: 11,
-		Body: WelcomeBody{StdinMidLine: true, First: 34, Queued: 1088}.Append(nil)})
+		Body: WelcomeBody{StdinMidLine: true, First: 34, Queued: 1088, StdinWindow: 65536, OutputWindow: 131072}.Append(nil)})
 	add("stdout with every byte", FromLauncher, Frame{Epoch: 7, Number: 11, Type: Stdout, Received: 12, Released: 12, Seq: 34, Body: everyByte()})
 	add("stderr", FromLauncher, Frame{Epoch: 7, Number: 12, Type: Stderr, Seq: 35, Body: []byte("caf\xc3\xa9\n")})
 	add("exit by code", FromLauncher, Frame{Epoch: 7, Number: 13, Type: Exit, Seq: 36, Body: ExitBody(Exited, 42, "")})

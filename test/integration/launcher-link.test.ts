@@ -477,11 +477,14 @@ describe('launcher: sealed link', function () {
     it('stop a child whose output nobody takes, keep at most the windows here and there, and lose nothing', async () => {
       const window = 128 * 1024;
       const file = join(folder, 'progress');
-      const { link, got } = await open({
+      const options = linkOptions({
+        connect: boot().connector(),
         limits: { outputWindowBytes: window },
         claim: shell(`i=0; while [ $i -lt 400 ]; do printf "%08191d\\n" $i; i=$((i+1)); echo $i > ${file}; done`),
       });
+      const link = await openSealedLink(options);
       link.pause();
+      const got = new Collector(link);
       const written = () => Number(readFileSync(file, { encoding: 'utf8', flag: 'a+' })) * 8192;
       await eventually(() => written() >= window / 2);
       // The launcher's window, what it has read and cannot place, and the pipe.

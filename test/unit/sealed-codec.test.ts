@@ -132,7 +132,7 @@ describe('sealed codec', () => {
   });
 
   it('reads bodies, and takes short or unknown ones as malformed', () => {
-    expect(parseWelcome(Buffer.alloc(10))).to.equal(undefined);
+    expect(parseWelcome(Buffer.alloc(18))).to.equal(undefined);
     expect(parseExit(Buffer.alloc(0))).to.equal(undefined);
     expect(parseExit(Buffer.of(0))).to.equal(undefined);
     expect(parseExit(Buffer.of(9, 0))).to.equal(undefined);

@@ -114,10 +114,12 @@ class Hand {
     flags = 0,
     ...over
   }: Partial<Frame> & { first?: number; queued?: number; flags?: number } = {}) {
-    const body = Buffer.alloc(11);
+    const body = Buffer.alloc(19);
     body[0] = flags;
     body.writeUIntBE(first, 1, 6);
     body.writeUInt32BE(queued, 7);
+    body.writeUInt32BE(WINDOW, 11);
+    body.writeUInt32BE(WINDOW, 15);
     this.say(FrameType.Welcome, { body, ...over });
   }
 
@@ -469,6 +471,39 @@ describe('sealed link', () => {
       await settled();
       expect(hand.wire.heard().pop()).to.include({ type: FrameType.Ack, received: 8, released: 6 });
       expect(hand.clock.timers).to.equal(0);
+    });
+
+    it('detached after an exit that waits for a paused consumer, ends at once', async () => {
+      const link = await hand.open();
+      link.onData(() => undefined);
+      link.pause();
+      hand.out('never taken');
+      hand.seq += 1;
+      hand.say(FrameType.Exit, { seq: hand.seq, body: Buffer.of(0, 3) });
+      link.detach();
+      expect(await link.exited).to.deep.equal({ kind: 'exited', code: 3 });
+    });
+
+    it('hands over nothing more once its consumer has detached it', async () => {
+      const link = await hand.open();
+      const got: string[] = [];
+      link.onData((bytes) => {
+        got.push(bytes.toString());
+        link.detach();
+      });
+      const lines = ['one', 'two'].map((text, i) =>
+        codec.seal({
+          epoch: 3,
+          number: 50 + i,
+          type: 0x11,
+          received: 0,
+          released: 0,
+          seq: 1 + i,
+          body: Buffer.from(text),
+        }),
+      );
+      hand.wire.raw(Buffer.concat(lines).toString('latin1'));
+      expect(got).to.deep.equal(['one']);
     });
 
     it('ends with the exit only when a paused consumer has all', async () => {

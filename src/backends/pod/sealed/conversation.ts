@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../../../clock';
 import { AppError } from '../../../errors';
 import type { Codec } from './codec';
 import type { SealedEvents, SealedExit, SealedLimits, Takeover } from './contract';
-import { type Frame, FrameType, isNumbered, parseExit, parseWelcome, FRAME_OVERHEAD } from './frame';
+import { type Frame, FrameType, isNumbered, parseExit, parseWelcome, FRAME_OVERHEAD, MAX_LINE } from './frame';
 import { refusalIn } from './claim';
 import { Incoming } from './incoming';
 import { Outgoing } from './outgoing';
@@ -22,7 +22,6 @@ const PROBE_FIRST_MS = 200;
 const HOLDING_MS = 5_000;
 /** Bytes of lines that go into one write: the attach stream's largest sensible message. */
 const BATCH = 64 * 1024;
-const LONGEST_LINE = 32 * 1024;
 const OUTPUTS: ReadonlySet<number> = new Set([FrameType.Stdout, FrameType.Stderr, FrameType.Exit]);
 const NOTHING = Buffer.alloc(0);
 const NEWLINE = Buffer.from('\n');
@@ -47,11 +46,11 @@ export interface ConversationOptions {
 }
 
 export class Conversation {
-  readonly incoming: Incoming;
+  readonly incoming = new Incoming();
   /** Where the child's streams stood at the first Welcome. */
   found: Takeover | undefined;
   private readonly o: ConversationOptions;
-  private readonly outgoing: Outgoing;
+  private readonly outgoing = new Outgoing();
   private claim: Buffer | undefined;
   private number = 0;
   private seen = 0;
@@ -70,8 +69,6 @@ export class Conversation {
   constructor(options: ConversationOptions) {
     this.o = options;
     this.claim = options.claim;
-    this.outgoing = new Outgoing(options.limits.stdinWindowBytes);
-    this.incoming = new Incoming(options.limits.outputWindowBytes);
   }
 
   /** The first bytes on a stream, also when it is asked again: an end to what the last one left half-written, the claim while it may be needed, Hello. */
@@ -88,7 +85,7 @@ export class Conversation {
       this.nakDue = false;
       lines.push(this.line(FrameType.Nak, 0, NOTHING));
     }
-    while (size <= BATCH - LONGEST_LINE) {
+    while (size <= BATCH - MAX_LINE) {
       const frame = this.outgoing.take();
       if (frame === undefined) break;
       const line = this.line(frame.type, frame.seq, frame.body);
@@ -186,7 +183,7 @@ export class Conversation {
     else if (frame.type === FrameType.Error) this.breach(`told by the launcher: ${frame.body.toString('latin1')}`);
   }
 
-  /** A line longer than any frame. */
+  /** Takes a line that is no frame of this link; of one over the bound only its length is known. */
   badLine(line: Buffer | number): void {
     if (typeof line !== 'number') {
       if (line.length === 0) return;
@@ -213,8 +210,8 @@ export class Conversation {
     this.claim = undefined;
     if (this.found === undefined) {
       this.found = { stdinMidLine: welcome.stdinMidLine, stdoutMidLine: welcome.stdoutMidLine };
-      this.outgoing.begin(frame.received, welcome.queued);
-      this.incoming.begin(welcome.first, welcome.stdoutMidLine);
+      this.outgoing.begin(frame.received, welcome.queued, welcome.stdinWindow);
+      this.incoming.begin(welcome.first, welcome.stdoutMidLine, welcome.outputWindow);
     } else if (welcome.first > this.incoming.got + 1) {
       return this.breach('frames that were never received are gone');
     }
@@ -284,7 +281,7 @@ export class Conversation {
   private owe(charge: number): void {
     if (charge === 0 || this.ended) return;
     this.owed += charge;
-    if (this.owed >= this.o.limits.outputWindowBytes / 4) {
+    if (this.owed >= this.incoming.window / 4) {
       this.ackDue = true;
       return;
     }

@@ -90,11 +90,14 @@ export interface Welcome {
   readonly first: number;
   /** Charge of what lies in the launcher's stdin window. */
   readonly queued: number;
+  /** The claim's windows, which a new holder keeps to whatever its own settings are. */
+  readonly stdinWindow: number;
+  readonly outputWindow: number;
 }
 
 /** Reads a Welcome frame's body; undefined: malformed. */
 export function parseWelcome(body: Buffer): Welcome | undefined {
-  if (body.length < 11) return undefined;
+  if (body.length < 19) return undefined;
   const flags = body[0];
   return {
     stdinMidLine: (flags & 1) !== 0,
@@ -102,6 +105,8 @@ export function parseWelcome(body: Buffer): Welcome | undefined {
     neverStarted: (flags & 4) !== 0,
     first: body.readUIntBE(1, 6),
     queued: body.readUInt32BE(7),
+    stdinWindow: body.readUInt32BE(11),
+    outputWindow: body.readUInt32BE(15),
   };
 }
 

@@ -59,9 +59,10 @@ export class Incoming {
   got = 0;
   /** Frames up to here need not be kept by the launcher. */
   released = 0;
+  /** Charge of frames that the launcher keeps at most. */
+  window = 0;
   readonly stdout = new Output();
   readonly stderr = new Output();
-  private readonly window: number;
   /** Charge of frames that arrived and are not released. */
   private charge = 0;
   private readonly charges: number[] = [];
@@ -70,12 +71,9 @@ export class Incoming {
   private midLine = false;
   private draining = false;
 
-  constructor(window: number) {
+  /** Starts at frame `first`, with the launcher's window. */
+  begin(first: number, midLine: boolean, window: number): void {
     this.window = window;
-  }
-
-  /** Starts at frame `first`. */
-  begin(first: number, midLine: boolean): void {
     this.got = first - 1;
     this.released = this.got;
     this.lineEnd = this.got;

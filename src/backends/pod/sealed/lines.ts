@@ -9,7 +9,7 @@ export class Lines {
   /** `max`: bytes of a line at most, its newline included. `onLong` hears of each longer one, which is passed over, with its length. */
   constructor(
     private readonly max: number,
-    private readonly onLine: (line: Buffer) => void,
+    private readonly onLine: (line: Buffer) => unknown,
     private readonly onLong: (bytes: number) => void,
   ) {}
 

@@ -142,6 +142,7 @@ class Link implements CountedLink {
   detach(): void {
     this.talk.discard();
     this.end({ kind: 'detached' });
+    this.finish(); // the end may have come before, and have waited for a paused consumer
   }
 
   private async stopInOrder(graceMs: number): Promise<SealedExit> {

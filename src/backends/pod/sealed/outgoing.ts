@@ -23,7 +23,7 @@ const NOTHING = Buffer.alloc(0);
 export class Outgoing {
   /** The newest frame that the launcher has. */
   received = 0;
-  private readonly window: number;
+  private window = 0;
   private kept: Kept[] = [];
   /** Sequence number of the first frame in `kept`. */
   private first = 1;
@@ -34,12 +34,9 @@ export class Outgoing {
   private oldest: Numbered | undefined;
   private probed = false;
 
-  constructor(window: number) {
+  /** Starts with the launcher's window, after frame `received` of another holder, whose frames still fill `queued` of it. */
+  begin(received: number, queued: number, window: number): void {
     this.window = window;
-  }
-
-  /** Starts after frame `received` of another holder, whose frames still fill `queued` of the window. */
-  begin(received: number, queued: number): void {
     this.received = received;
     this.sent = received;
     this.cursor = received + 1;

@@ -152,7 +152,7 @@ export class Reattacher {
     const stream: Stream = { transport, welcomed: false, sending: false, greet: undefined, patience: undefined };
     const lines = new Lines(
       MAX_LINE,
-      (line) => talk.handle(line),
+      (line) => this.stream === stream && talk.handle(line),
       (bytes) => talk.badLine(bytes),
     );
     this.stream = stream;
