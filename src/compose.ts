@@ -160,6 +160,7 @@ async function build(
   started.push(() => registry.stop(0));
 
   await removeLeftovers(store, backend, log, metrics);
+  void backend.prepare?.(config.servers);
 
   const streams = new Streams({
     keepaliveMs: seconds(config.http.keepalive),

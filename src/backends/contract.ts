@@ -97,6 +97,9 @@ export interface Backend {
    */
   open(spec: BackendSpec, signal: AbortSignal): Promise<BackendLink>;
 
+  /** Finds out ahead of the first session what it would have to wait for. Never rejects: a session meets the same fault. */
+  prepare?(servers: readonly ServerSpec[]): Promise<void>;
+
   /** Finds and removes what an earlier run left behind. Resolves with how many children were removed. */
   removeOrphans(): Promise<number>;
 

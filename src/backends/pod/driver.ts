@@ -102,7 +102,7 @@ export class PodBackend implements Backend {
     return opening;
   }
 
-  /** Proves user namespaces ahead of the first session that would have to wait for it. Never rejects: a session meets the same fault. */
+  /** Proves user namespaces. */
   async prepare(servers: readonly ServerSpec[]): Promise<void> {
     this.#watch.start();
     for (const server of servers) {
