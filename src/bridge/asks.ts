@@ -15,8 +15,8 @@ export interface Ask {
 }
 
 /**
- * The table of open requests, bounded in number and in time. Each gets an id of ours, because a session outlives its child and the next
- * child counts from one again.
+ * The table of open requests, bounded in number and in time. Each gets an id of ours: a child may use one id twice, and what the client
+ * answers must be an answer to something that this child asked and that is still open.
  */
 export class Asks {
   readonly #clock: Clock;

@@ -192,6 +192,12 @@ describe('sessions over real stdio', () => {
     expect(line).to.equal('token [redacted] x');
   });
 
+  it('passes an argument and an answer of 16 MiB on', async () => {
+    const session = await open('fixture-child', { maxLineBytes: 64 * 1_048_576 });
+    const text = 'é🧑‍🚀"\\'.repeat(1_000_000);
+    expect(textOf(await session.tool('echo', { text })) === text).to.equal(true);
+  });
+
   it('fails the call whose answer is too long, and the session goes on', async () => {
     const session = await open('fixture-child', { maxLineBytes: 100_000 });
     const sink = await session.tool('big', { bytes: 2_000_000 });
