@@ -201,6 +201,13 @@ describe('attach stream', () => {
       });
     }
 
+    it('comes with the status, even where the server forgets to close', async () => {
+      const { stream, server } = await pair();
+      stream.onData(() => undefined);
+      say(server, 3, '{"status":"Success"}');
+      expect((await stream.closed).kind).to.equal('ended');
+    });
+
     it('delivers all output that came before the status', async () => {
       const { stream, server } = await pair();
       let got = '';
@@ -274,6 +281,16 @@ describe('attach stream', () => {
       const error = await refusal(connect());
       expect(error.code).to.equal('BACKEND_UNAVAILABLE');
       expect(error.detail).to.include('502').and.not.include('secret');
+    });
+
+    it('a body that never ends is given up', async () => {
+      api.upgrade = (_request, socket) => {
+        socket.write('HTTP/1.1 500 Refused\r\nContent-Length: 1000\r\n\r\n{');
+      };
+      const refused = refusal(connect());
+      await until('it waits', async () => clock.timers > 0);
+      clock.advance(2_000);
+      expect((await refused).code).to.equal('BACKEND_UNAVAILABLE');
     });
 
     it('a server without v5 is told by name', async () => {

@@ -26,6 +26,8 @@ const MESSAGE_MAX = 4 * 1024 * 1024;
 const EARLY_MAX = 1024 * 1024;
 /** Bytes of a refused handshake's body that are read. */
 const REFUSAL_MAX = 64 * 1024;
+/** Milliseconds for that body. */
+const REFUSAL_MS = 2_000;
 
 /** Load balancers cut idle connections at 300 to 350 s, and the API server does not ping. */
 const PING_MS = 20_000;
@@ -104,7 +106,7 @@ function handshake(socket: WebSocket, signal: AbortSignal, clock: Clock): Promis
     const onAbort = (): void => refuse(fromFault(signal.reason));
     signal.addEventListener('abort', onAbort, { once: true });
     socket.once('unexpected-response', (_request, answer: IncomingMessage) => {
-      void refusalOf(answer).then(refuse);
+      void refusalOf(answer, clock).then(refuse);
     });
     socket.once('error', (error) => refuse(handshakeFault(error)));
     socket.once('open', () => {
@@ -131,7 +133,8 @@ function handshakeFault(error: Error): KubeError {
 }
 
 /** The Status in the body of a refused handshake. */
-async function refusalOf(answer: IncomingMessage): Promise<KubeError> {
+async function refusalOf(answer: IncomingMessage, clock: Clock): Promise<KubeError> {
+  const timer = clock.after(REFUSAL_MS, () => answer.destroy());
   const parts: Buffer[] = [];
   let size = 0;
   try {
@@ -143,6 +146,7 @@ async function refusalOf(answer: IncomingMessage): Promise<KubeError> {
   } catch {
     // What came so far is all there is.
   }
+  timer.cancel();
   answer.destroy();
   return fromAnswer(answer.statusCode ?? 0, Buffer.concat(parts).toString('utf8'), answer.headers['retry-after']);
 }
@@ -248,6 +252,8 @@ class AttachStream implements AttachTransport {
         return;
       case STATUS:
         this.#outcome = readStatus(message.subarray(1).toString('utf8'));
+        // Nothing comes after it. The server closes by itself; where it forgets to, this side does not wait for it.
+        this.#socket.close(1000);
         return;
       default: // 2 was not asked for; 255 says that the server closed a channel, and the status that follows says more.
         return;
