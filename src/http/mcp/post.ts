@@ -4,6 +4,7 @@ import type { JsonRpcRequest } from '../../bridge/contract';
 import { AppError, toAppError } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import { failureBody } from '../failure';
+import { InitializeSink } from './initialize';
 import { checkContentType, checkPostAccept, checkProtocolVersion, sessionIdOf } from './headers';
 import { idOf, parseMessage, type ClientMessage } from './message';
 import { admittedOf, goneSignal, type Admitted, type McpOptions } from './routes';
@@ -82,8 +83,10 @@ async function call(
   headers: Readonly<Record<string, string>>,
 ): Promise<void> {
   const sink = new PostSink(res, options.streams, options.jsonMs, headers);
+  const first = request.method === 'initialize' ? new InitializeSink(sink) : undefined;
   try {
-    await handle.call(request, sink);
+    await handle.call(request, first ?? sink);
+    if (first?.refusal !== undefined) throw first.refusal;
     sink.finish();
   } catch (thrown) {
     sink.abandon();
