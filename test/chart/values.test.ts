@@ -194,6 +194,6 @@ describe('whole values files', () => {
 
   it('those of the end-to-end tests are taken', () => {
     const forge = { publicUrl: 'http://198.18.0.2:30300', apiUrl: 'http://10.96.0.5:3000' };
-    expect(() => render(chartValues('http://198.18.0.2:30080', forge, 'mcp-sessions'))).not.to.throw();
+    expect(() => render(chartValues('http://198.18.0.2:30080', forge, 'mcp-sessions', 'image'))).not.to.throw();
   });
 });

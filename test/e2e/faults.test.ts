@@ -34,14 +34,14 @@ describe('a call in flight', () => {
   it('is answered, once, when the attach stream is cut under it', async function () {
     this.timeout(60_000);
     const client = await open();
-    const before = await app.metric('forgejo_mcp_attach_reattached_total');
+    const before = await app.metric('forgejo_mcp_attach_restore_duration_seconds_count');
     const call = client.call('slow', { ms: 3000, steps: 6 });
     await app.cutAttach();
     const { answer, messages, status } = await call;
     expect(status).to.equal(200);
     expect(answer?.error).to.equal(undefined);
     expect(messages.filter((m) => 'result' in m)).to.have.length(0);
-    expect(await app.metric('forgejo_mcp_attach_reattached_total')).to.be.greaterThan(before);
+    expect(await app.metric('forgejo_mcp_attach_restore_duration_seconds_count')).to.be.greaterThan(before);
     expect(await client.text('echo', { text: 'after' })).to.equal('after');
   });
 

@@ -31,7 +31,10 @@ describe('a session pod', () => {
     expect(JSON.stringify(environment)).not.to.contain(app.tokens.alice);
     const found = await alice.json<{ found?: string[] } | string[]>(
       'grep',
-      { roots: ['/'], needleBase64: Buffer.from(app.tokens.alice).toString('base64') },
+      {
+        roots: ['/proc', '/run', '/etc', '/tmp', '/dev', '/var', '/home', '/child', '/launcher'],
+        needleBase64: Buffer.from(app.tokens.alice).toString('base64'),
+      },
       { timeout: 100_000 },
     );
     const files = Array.isArray(found) ? found : (found.found ?? []);

@@ -55,12 +55,12 @@ describe('pods and sessions', () => {
 
   it('end when idle: the sweep ends the session with reason idle', async function () {
     this.timeout(120_000);
-    const reaped = await app.metric('forgejo_mcp_sessions_ended_total', { reason: 'idle' });
+    const reaped = await app.metric('forgejo_mcp_session_ends_total', { reason: 'idle' });
     const client = new McpClient(app.url('brief'), app.tokens.alice);
     await client.initialize();
     const { name } = await app.podOf(client);
     await until(`pod ${name} is gone`, async () => !(await app.sessionPods()).some((p) => p.name === name), 90_000);
-    expect(await app.metric('forgejo_mcp_sessions_ended_total', { reason: 'idle' })).to.be.greaterThan(reaped);
+    expect(await app.metric('forgejo_mcp_session_ends_total', { reason: 'idle' })).to.be.greaterThan(reaped);
     expect((await client.call('echo', { text: 'x' })).status).to.equal(404);
     await client.close();
   });
@@ -89,7 +89,7 @@ describe('pods and sessions', () => {
     ['no-image', 502, /image/i],
     ['unschedulable', 503, /schedul|capacity|node/i],
     ['crashing', 502, /exit|crash|start/i],
-    ['silent', 503, /start|time|deadline/i],
+    ['silent', 503, /did not answer within/i],
   ] as const) {
     it(`are not left behind by a start that fails: server ${server} answers ${status} and says what to do`, async function () {
       this.timeout(120_000);

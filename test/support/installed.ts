@@ -3,7 +3,7 @@
  * uses the same code. Needs a cluster that is up (`make cluster`) and fails without it.
  */
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
@@ -29,7 +29,11 @@ export class Installed {
   readonly release = 'forgejo-mcp';
   gatewayClusterIp = '';
 
-  private constructor(readonly forge: ClusterForge) {}
+  /** @param image changes whenever the gateway's image does, whose tag does not. */
+  private constructor(
+    readonly forge: ClusterForge,
+    private readonly image: string,
+  ) {}
 
   /** Loads the images, starts the forge, installs the chart, and waits until all is ready. Each step is told to `say`. */
   static async create(say: (step: string) => void = () => undefined): Promise<Installed> {
@@ -39,7 +43,12 @@ export class Installed {
       .split('\n');
     await loadImage(...archives);
     say('starting the forge in the cluster, with its users, private repositories and tokens');
-    const app = new Installed(await deployForge());
+    const gateway = archives.find((archive) => archive.endsWith('/gateway.tar'))!;
+    const image = createHash('sha256')
+      .update(await readFile(gateway))
+      .digest('hex')
+      .slice(0, 16);
+    const app = new Installed(await deployForge(), image);
     say('helm install');
     await app.install();
     return app;
@@ -90,7 +99,7 @@ export class Installed {
 
   /** `helm upgrade --install` with the tests' values, and readiness. */
   async install(): Promise<void> {
-    const values = chartValues(`http://${this.nodeIp}:${HTTP_PORT}`, this.forge, this.sessionsNamespace);
+    const values = chartValues(`http://${this.nodeIp}:${HTTP_PORT}`, this.forge, this.sessionsNamespace, this.image);
     const folder = await mkdtemp(join(tmpdir(), 'fmo-values-'));
     try {
       const file = join(folder, 'values.json');

@@ -1,4 +1,4 @@
-/** A stand-in for a host beyond the cluster, in the cluster's own network namespace: an address on a dummy interface and a listener on it. */
+/** A stand-in for a host beyond the cluster, in the cluster's own network namespace: an address on an interface of its own and a listener on it. */
 import { once } from 'node:events';
 import { onNode, spawnOnNode } from './cluster';
 
@@ -7,15 +7,15 @@ export interface StandIn {
   remove(): Promise<void>;
 }
 
-/** Puts `address` on a dummy interface of the node and listens on `port` there. */
+/** Puts `address` on an interface of its own of the node and listens on `port` there. */
 export async function standIn(address: string, port: number): Promise<StandIn> {
   const device = `stand-in-${port}`;
   const removeDevice = (): Promise<unknown> => onNode(['ip', 'link', 'del', device]).catch(() => undefined);
   await removeDevice();
-  await onNode(['ip', 'link', 'add', device, 'type', 'dummy']);
+  await onNode(['ip', 'link', 'add', device, 'type', 'bridge']);
   await onNode(['ip', 'address', 'add', `${address}/32`, 'dev', device]);
   await onNode(['ip', 'link', 'set', device, 'up']);
-  const listen = `require('net').createServer((s)=>s.end('hello')).listen(${port},'${address}',()=>console.log('up'))`;
+  const listen = `require('net').createServer((s)=>s.on('error',()=>{}).end('hello')).listen(${port},'${address}',()=>console.log('up'))`;
   const probe = `const s=require('net').connect(${port},'${address}');s.on('connect',()=>process.exit(0));s.on('error',()=>process.exit(1))`;
   const listener = spawnOnNode([process.execPath, '-e', listen]);
   await Promise.race([

@@ -6,6 +6,7 @@ export function chartValues(
   publicUrl: string,
   forge: Pick<ClusterForge, 'publicUrl' | 'apiUrl'>,
   sessionsNamespace: string,
+  image: string,
 ): Record<string, unknown> {
   const forgejo = { url: forge.publicUrl, apiUrl: forge.apiUrl };
   const pod = (image: string) => ({
@@ -18,6 +19,7 @@ export function chartValues(
   return {
     image: { repository: 'fmo/gateway', tag: 'test', pullPolicy: 'Never' },
     publicUrl,
+    gateway: { podAnnotations: { 'test/image': image } },
     service: { type: 'NodePort', nodePort: 30080 },
     defaultServer: 'forgejo',
     sessions: { namespace: { name: sessionsNamespace } },

@@ -123,7 +123,11 @@ func grep(c *call) (json.RawMessage, error) {
 	return jsonResult(map[string]any{"found": found, "filesRead": read, "unread": len(unread)}), c.ctx.Err()
 }
 
+// readSome reads regular files only, links to them in /proc too: reading a pipe there would take our own messages away.
 func readSome(path string, limit int64) ([]byte, bool) {
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil, false
+	}
 	type outcome struct {
 		content []byte
 		err     error
