@@ -30,10 +30,10 @@ runs() { # NAME
   pid=$(cat "$STATE/pids/$1" 2>/dev/null) && kill -0 "$pid" 2>/dev/null
 }
 
-get() { curl -sf --max-time 5 "$@"; }
+get() { curl -sf --max-time 10 "$@"; }
 
 start_containerd() { launch containerd containerd --config "$CONF/containerd.toml"; }
-healthy_containerd() { timeout 5 ctr version; }
+healthy_containerd() { timeout 15 ctr version; }
 
 # No fsync: the data is thrown away with the cluster, and a shared disk's flushes would be the slowest part of every write.
 start_etcd() {
@@ -91,7 +91,7 @@ healthy_kubelet() { get http://127.0.0.1:10248/healthz && kube get node "$NODE_N
 start_kube-proxy() { launch kube-proxy kube-proxy --config "$CONF/kube-proxy.yaml"; }
 healthy_kube-proxy() { get http://127.0.0.1:10256/healthz; }
 
-kube() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout 5s "$@"; }
+kube() { kubectl --kubeconfig "$KUBECONFIG_FILE" --request-timeout 20s "$@"; }
 
 # ready NAME [SECONDS] - waits until the component is healthy. Fails at once when it has died, else after the deadline.
 ready() {
@@ -127,9 +127,9 @@ load_images() {
   progress "images are loaded"
 }
 
-apply() { echo addons >"$STATE/boot.component"; within 30 kube apply --server-side -f "$1"; }
+apply() { echo addons >"$STATE/boot.component"; within 120 kube apply --server-side -f "$1"; }
 service_account() { kube -n default get serviceaccount default; }
-dns_ready() { kube -n kube-system rollout status deployment/coredns --timeout 4s; }
+dns_ready() { kube -n kube-system rollout status deployment/coredns --timeout 15s; }
 
 # boot - starts everything in the order in which it can be: what needs nothing at once, the clients of the API server when it is ready
 # (kube-controller-manager exits when the bootstrap roles are missing).
@@ -146,8 +146,8 @@ boot() {
   apply "$CONF/addons.yaml" >>"$LOG/addons.log" 2>&1 || return 1
   for name in kube-controller-manager kube-scheduler netpol kubelet kube-proxy; do step "$name" || return 1; done
   echo default-service-account >"$STATE/boot.component"
-  within 30 service_account || return 1
+  within 120 service_account || return 1
   echo coredns >"$STATE/boot.component"
-  within 60 dns_ready || return 1
+  within 180 dns_ready || return 1
   progress "coredns is ready"
 }
