@@ -128,7 +128,7 @@ async function build(
     limits: { perSession: config.proxy.requestsPerSession, bodyBytes: config.proxy.maxBodyBytes },
     clock,
     logger: log,
-    observer: proxyObserver(metrics, log),
+    observer: proxyObserver(metrics),
   });
   await proxy.listen().catch((cause: unknown) => {
     throw cannotListen('proxy.listen', cause);
@@ -207,6 +207,10 @@ async function build(
     }),
   );
 
+  if (/^http:\/\/(?!localhost|127\.|\[::1\])/.test(config.http.publicUrl ?? '')) {
+    log.warn('http.public-url-without-tls', { url: config.http.publicUrl, why: 'access tokens travel in the clear' });
+  }
+
   return {
     url: http.url,
     opsUrl: ops.url,
@@ -214,11 +218,9 @@ async function build(
     async stop() {
       probe.stop();
       await new Promise<void>((resolve) => void setTimeout(resolve, seconds(config.stop.readinessDelay)));
-      const registryGone = registry.stop(seconds(config.stop.drainTimeout));
-      const httpGone = http.close(seconds(config.stop.drainTimeout) + LISTENER_MS);
-      await registryGone;
-      await Promise.race([httpGone, http.close(LISTENER_MS)]);
-      await httpGone;
+      http.drain();
+      await registry.stop(seconds(config.stop.drainTimeout));
+      await http.close(LISTENER_MS);
       await proxy.close(0);
       await backend.stop();
       await driver.close();

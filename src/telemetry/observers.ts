@@ -90,8 +90,8 @@ export function channelObserver(metrics: Metrics, log: Logger, now: () => number
   };
 }
 
-/** For the credential proxy. Refusals and failures are lines in the log: template and reason, never a URL. */
-export function proxyObserver(metrics: Metrics, log: Logger): ProxyObserver {
+/** For the credential proxy, which writes its audit itself: it knows the private detail. */
+export function proxyObserver(metrics: Metrics): ProxyObserver {
   return {
     started() {
       metrics.proxyInFlight.inc();
@@ -108,21 +108,6 @@ export function proxyObserver(metrics: Metrics, log: Logger): ProxyObserver {
       metrics.proxyBytes.inc({ direction: 'in' }, event.bytesIn);
       metrics.proxyBytes.inc({ direction: 'out' }, event.bytesOut);
       if (event.code !== undefined) metrics.proxyRefusals.inc({ code: event.code, reason: event.reason ?? 'none' });
-      const fields = {
-        session: event.session,
-        server: event.server,
-        user: event.userId,
-        method: event.method,
-        route: event.route,
-        class: event.class,
-        outcome: event.outcome,
-        code: event.code,
-        reason: event.reason,
-        status: event.status,
-        ms: Math.round(event.seconds * 1e6) / 1e3,
-      };
-      if (event.outcome === 'refused' || event.outcome === 'failed') log.info('proxy.request', fields);
-      else log.debug('proxy.request', fields);
     },
   };
 }

@@ -1,5 +1,5 @@
 /** The end of a request: what it was, for the log and the metrics. Never a URL, a query, an address or a token. */
-import { ERRORS, type AppError } from '../../errors';
+import type { AppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import type { ProxyEvent, ProxyObserver } from '../contract';
 import { type Exchange, methodOf } from './exchange';
@@ -18,7 +18,7 @@ const REFUSALS: ReadonlySet<string> = new Set([
 ]);
 
 export function outcomeOf(error: AppError): 'refused' | 'failed' {
-  return REFUSALS.has(error.code) && ERRORS[error.code].status !== 500 ? 'refused' : 'failed';
+  return REFUSALS.has(error.code) ? 'refused' : 'failed';
 }
 
 /** Tells observer and log. `error` is what ended the request, where something did. */
@@ -47,7 +47,7 @@ export function report(
     bytesOut: sent,
   };
   observer?.finished(event);
-  const detail = error?.detail === undefined ? {} : { detail: error.detail };
-  const level = event.outcome === 'failed' ? 'warn' : 'info';
-  logger[level]('proxy.request', { ...event, ...detail });
+  const { userId: user, ...fields } = event;
+  const more = { user, grant: session?.grant, detail: error?.detail };
+  logger[event.outcome === 'failed' ? 'warn' : 'info']('proxy.request', { ...fields, ...more });
 }
