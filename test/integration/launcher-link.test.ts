@@ -107,9 +107,13 @@ describe('launcher: sealed link', function () {
     });
 
     it('that closes its stdin loses what is written, and nothing else breaks', async () => {
-      const { link, got } = await open({ claim: shell('exec <&-; echo closed; sleep 0.2; echo end') });
+      const written = join(folder, 'written');
+      const { link, got } = await open({
+        claim: shell(`exec <&-; echo closed; while [ ! -e ${written} ]; do sleep 0.01; done; echo end`),
+      });
       await got.reached(7);
       for (let i = 0; i < 8; i++) await link.write(Buffer.alloc(MIB));
+      writeFileSync(written, '');
       expect(await link.exited).to.deep.equal({ kind: 'exited', code: 0 });
       expect(got.stdout).to.equal('closed\nend\n');
     });
@@ -153,7 +157,7 @@ describe('launcher: sealed link', function () {
 
     it('sends SIGTERM to a child that does not mind EOF', async () => {
       const { link } = await open({ claim: shell('trap "exit 9" TERM; while :; do sleep 0.01; done') });
-      expect(await link.shutdown(200)).to.deep.equal({ kind: 'exited', code: 9 });
+      expect(await link.shutdown(1_500)).to.deep.equal({ kind: 'exited', code: 9 });
     });
 
     it('sends SIGKILL to a child that ignores SIGTERM and reads nothing, with its stdin window full', async () => {
