@@ -74,6 +74,7 @@ export function beginExchange(options: ExchangeOptions): RequestHandler {
     };
     res.locals.exchange = exchange;
     res.setHeader('X-Request-Id', exchange.id);
+    res.setHeader('X-Content-Type-Options', 'nosniff');
     res.once('close', () => {
       const seconds = (performance.now() - exchange.began) / 1000;
       const status = res.headersSent ? res.statusCode : 499; // nothing was answered: the client went away first

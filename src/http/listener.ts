@@ -24,9 +24,9 @@ export interface Listener {
   /** The base URL with the port that was taken. */
   readonly url: string;
   readonly port: number;
-  /**
-   * Stops accepting, ends idle connections, waits for what is under way and cuts what is left after `ms`. Never rejects.
-   */
+  /** Stops accepting. Requests that are under way go on, and their connections end with them. */
+  drain(): void;
+  /** Drains, and cuts what is left after `ms`. Resolves when every connection is gone; never rejects. */
   close(ms: number): Promise<void>;
 }
 
@@ -56,7 +56,7 @@ export async function listen(handler: RequestListener, options: ListenerOptions)
   return {
     url: `http://${isIPv6(address) ? `[${address}]` : address}:${String(port)}`,
     port,
-    close: (ms) => close(server, ms),
+    ...ending(server),
   };
 }
 
@@ -79,13 +79,29 @@ function bind(server: Server, { address, port }: ListenAddress): Promise<void> {
   });
 }
 
-function close(server: Server, ms: number): Promise<void> {
-  return new Promise<void>((resolve) => {
-    const timer = setTimeout(() => server.closeAllConnections(), ms).unref();
-    server.close(() => {
-      clearTimeout(timer);
-      resolve();
+/** Milliseconds between two looks for connections that have become idle. */
+const IDLE_LOOK_MS = 50;
+
+function ending(server: Server): Pick<Listener, 'drain' | 'close'> {
+  let closed: Promise<void> | undefined;
+  const drain = (): Promise<void> => {
+    closed ??= new Promise<void>((resolve) => {
+      // Node closes connections that are idle now; those that are busy would stay open for their keep-alive time.
+      const look = setInterval(() => server.closeIdleConnections(), IDLE_LOOK_MS);
+      server.close(() => {
+        clearInterval(look);
+        resolve();
+      });
+      server.closeIdleConnections();
     });
-    server.closeIdleConnections();
-  });
+    return closed;
+  };
+  return {
+    drain: () => void drain(),
+    async close(ms) {
+      const timer = setTimeout(() => server.closeAllConnections(), ms);
+      await drain();
+      clearTimeout(timer);
+    },
+  };
 }

@@ -1,5 +1,6 @@
 /** Bearer mode: a Forgejo access token, checked against a stand-in for the forge. */
 import { expect } from 'chai';
+import { createHmac, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -8,6 +9,7 @@ import { Agent } from 'undici';
 import { BearerAuthenticator, type BearerOptions } from '../../src/auth/bearer/authenticator';
 import { BearerContext } from '../../src/auth/bearer/context';
 import { createWhoAmI } from '../../src/auth/bearer/forge-user';
+import { Fingerprints } from '../../src/auth/bearer/fingerprint';
 import { HeldTokens } from '../../src/auth/bearer/held-tokens';
 import type { AuthContext } from '../../src/auth/context';
 import { AppError, type ErrorCode } from '../../src/errors';
@@ -102,6 +104,15 @@ describe('bearer authentication', () => {
     expect((await check(who)).grant).to.equal(grant);
     expect((await check(who, `${TOKEN}0`)).grant).to.not.equal(grant);
     expect((await check(make({ key: Buffer.alloc(32, 2) }))).grant).to.not.equal(grant);
+  });
+
+  it('fingerprints by HMAC-SHA-256 (RFC 2104) and refuses a short key', () => {
+    for (const length of [32, 48, 64, 65, 200]) {
+      const key = randomBytes(length);
+      const wanted = createHmac('sha256', key).update(`https://a.example\0${TOKEN}`).digest('hex');
+      expect(new Fingerprints(key).of('https://a.example', TOKEN)).to.equal(wanted);
+    }
+    expect(() => new Fingerprints(randomBytes(31))).to.throw(RangeError);
   });
 
   it('hides the token from logs, JSON and inspection of the context', async () => {
@@ -238,6 +249,16 @@ describe('bearer authentication', () => {
     answer = json(401, {});
     expect(await codeOf(check(who, 'wrong9'))).to.equal('AUTH_INVALID');
     expect(await codeOf(check(who, 'wrong8'))).to.equal('AUTH_RATE');
+  });
+
+  it('asks about a bounded number of tokens at once, and makes a flood of wrong ones wait longer', async () => {
+    const who = make();
+    answer = json(401, {});
+    const codes = await Promise.all(Array.from({ length: 600 }, (_, i) => codeOf(check(who, `flood${String(i)}`))));
+    expect(codes.filter((code) => code === 'AUTH_INVALID')).to.have.length(512);
+    expect(codes.filter((code) => code === 'AUTH_UNAVAILABLE')).to.have.length(88);
+    const held = await check(who, 'one-more').catch((thrown: unknown) => thrown as AppError);
+    expect(held).to.include({ code: 'AUTH_RATE', retryAfter: 40 });
   });
 
   it('counts one wrong token that is sent over and over only when the forge is asked', async () => {

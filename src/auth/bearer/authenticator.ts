@@ -6,7 +6,7 @@ import type { Authenticator, Credentials } from '../authenticator';
 import type { AuthContext, UserRef } from '../context';
 import { BearerContext } from './context';
 import { FailureLimit, type FailureLimitOptions } from './failure-limit';
-import { fingerprint } from './fingerprint';
+import { Fingerprints } from './fingerprint';
 import type { ForgeUser } from './forge-user';
 
 /** Asks the forge whose token this is. Rejects with `AUTH_INVALID`, `AUTH_REFUSED`, `AUTH_SCOPE` or `AUTH_UNAVAILABLE`. */
@@ -23,7 +23,7 @@ export interface AuthObserver {
 }
 
 export interface BearerOptions {
-  /** Keys the fingerprints; 32 bytes. */
+  /** Keys the fingerprints; at least 32 bytes. */
   readonly key: Buffer;
   readonly whoAmI: WhoAmI;
   readonly clock: Clock;
@@ -47,6 +47,9 @@ interface Verdict {
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 const MAX_TOKEN = 8192;
 
+/** Questions to the forge that may wait at once: failures are counted when they are known, and a flood must not be asked on in between. */
+const MAX_PENDING = 512;
+
 /** Codes that are a verdict on the token, as opposed to a fault on the way to one. */
 const VERDICTS: ReadonlySet<string> = new Set(['AUTH_INVALID', 'AUTH_REFUSED', 'AUTH_SCOPE']);
 
@@ -68,12 +71,14 @@ const CHALLENGES: Partial<Readonly<Record<ErrorCode, string>>> = {
 export class BearerAuthenticator implements Authenticator {
   readonly #options: BearerOptions;
   readonly #limit: FailureLimit;
+  readonly #fingerprints: Fingerprints;
   /** Newest last, so the first is the one to forget. Keyed by fingerprint: no token is kept here. */
   readonly #verdicts = new Map<string, Verdict>();
   readonly #pending = new Map<string, Promise<Verdict>>();
 
   constructor(options: BearerOptions) {
     this.#options = options;
+    this.#fingerprints = new Fingerprints(options.key);
     this.#limit = new FailureLimit(options.failures, options.clock);
   }
 
@@ -82,7 +87,7 @@ export class BearerAuthenticator implements Authenticator {
     let cached = true;
     try {
       const token = tokenOf(credentials.authorization);
-      const grant = fingerprint(this.#options.key, server.forgejo.apiUrl, token);
+      const grant = this.#fingerprints.of(server.forgejo.apiUrl, token);
       let verdict = this.#verdicts.get(grant);
       if (verdict === undefined || verdict.until <= this.#options.clock.now()) {
         cached = false;
@@ -125,6 +130,7 @@ export class BearerAuthenticator implements Authenticator {
     const waiting = this.#pending.get(grant);
     if (waiting !== undefined) return waiting;
     if (!known) this.#limit.admit(address);
+    if (this.#pending.size >= MAX_PENDING) throw busy();
     const asked = this.#ask(grant, apiUrl, token).finally(() => this.#pending.delete(grant));
     this.#pending.set(grant, asked);
     const verdict = await asked;
@@ -184,5 +190,15 @@ function invalid(): AppError {
   return new AppError(
     'AUTH_INVALID',
     'The access token is not valid. Make a new one in Forgejo (Settings, Applications) and send it as bearer.',
+  );
+}
+
+function busy(): AppError {
+  return new AppError(
+    'AUTH_UNAVAILABLE',
+    'Too many access tokens are being checked at the moment. Try again in a second.',
+    {
+      retryAfter: 1,
+    },
   );
 }

@@ -43,11 +43,11 @@ export class FailureLimit {
     );
   }
 
-  /** Counts one failure. */
+  /** Counts one failure. Those that were under way when the last one was spent are a debt, up to one burst. */
   failed(address: string): void {
     const key = this.#options.keyOf(address);
     const bucket = this.#bucket(address) ?? { left: this.#options.burst, at: this.#clock.now() };
-    bucket.left = Math.max(0, bucket.left - 1);
+    bucket.left = Math.max(-this.#options.burst, bucket.left - 1);
     this.#buckets.delete(key);
     this.#buckets.set(key, bucket);
     if (this.#buckets.size > this.#options.maxAddresses) {
