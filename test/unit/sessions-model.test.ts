@@ -54,7 +54,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
     ),
     fc.nat(),
   ),
-  { minLength: 1, maxLength: 60 },
+  { minLength: 1, maxLength: 80, size: 'max' },
 );
 
 class Model {
@@ -179,7 +179,7 @@ class Model {
   }
 
   async wait(n: number): Promise<void> {
-    const until = this.#now + (n % (2 * IDLE_MS));
+    const until = this.#now + ((n * 7_919) % (2 * IDLE_MS));
     for (let sweep = Math.floor(this.#now / SWEEP_MS + 1) * SWEEP_MS; sweep <= until; sweep += SWEEP_MS) {
       this.bench.clock.advance(sweep - this.#now);
       await settle();
