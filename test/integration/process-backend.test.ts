@@ -108,6 +108,46 @@ describe('process driver', () => {
     await driver.stop();
   });
 
+  it('keeps what a child said that had ended before anybody listened, and tells its end afterwards', async () => {
+    const driver = backend();
+    const link = await driver.open(
+      specOf(server({ command: ['sh', '-c', 'echo early; echo diagnosis >&2; exit 5'] })),
+      never(),
+    );
+    const [record] = readdirSync(runs);
+    await until('the child has ended', async () => identify(Number.parseInt(record ?? '', 10)) === undefined);
+    const heard: string[] = [];
+    link.onStderr((bytes) => heard.push(bytes.toString()));
+    link.onData((bytes) => heard.push(bytes.toString()));
+    expect(await link.exited).to.deep.equal({ reason: 'exited', code: 5 });
+    expect(heard.sort()).to.deep.equal(['diagnosis\n', 'early\n']);
+    await driver.stop();
+  });
+
+  it('stops reading a child that says too much before anybody listens, and loses nothing', async () => {
+    const driver = backend();
+    const link = await driver.open(specOf(server({ command: ['head', '-c', '3000000', '/dev/zero'] })), never());
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    let size = 0;
+    link.onData((bytes) => (size += bytes.length));
+    expect((await link.exited).reason).to.equal('exited');
+    expect(size).to.equal(3_000_000);
+    await driver.stop();
+  });
+
+  it('closes a link that nobody ever listened to', async () => {
+    const driver = backend();
+    const link = await driver.open(specOf(server({ command: ['sh', '-c', 'echo early; exec cat'] })), never());
+    await link.close();
+    expect(await link.exited).to.deep.equal({ reason: 'closed', code: 0 });
+    const ended = await driver.open(specOf(server({ command: ['sh', '-c', 'echo early'] })), never());
+    const [record] = readdirSync(runs);
+    await until('the child has ended', async () => identify(Number.parseInt(record ?? '', 10)) === undefined);
+    await ended.close();
+    expect((await ended.exited).code).to.equal(0);
+    await driver.stop();
+  });
+
   it('finds a program by name on the PATH, and says what to do when it is not there', async () => {
     const driver = backend();
     const link = await driver.open(specOf(server({ command: ['cat'] })), never());

@@ -199,8 +199,4 @@ describe('Kubernetes client', () => {
     writeFileSync(file, '{"clusters":[],"users":[],"contexts":[]}');
     expect(() => new Credentials(file)).to.throw(KubeError, /no cluster/);
   });
-
-  it('knows its namespace', () => {
-    expect(new Credentials(api.kubeconfig()).namespace).to.equal('sessions');
-  });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
@@ -294,6 +295,20 @@ describe('attach stream', () => {
     });
 
     it('a server without v5 is told by name', async () => {
+      api.upgrade = (request, socket) => {
+        const accept = createHash('sha1')
+          .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+          .digest('base64');
+        socket.write(
+          `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n\r\n`,
+        );
+      };
+      const error = await refusal(connect());
+      expect(error.code).to.equal('BACKEND_UNAVAILABLE');
+      expect(error.detail).to.include('Kubernetes 1.30');
+    });
+
+    it('a server that breaks the upgrade is BACKEND_UNAVAILABLE', async () => {
       api.upgrade = (_request, socket) => {
         socket.write(
           'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n',

@@ -1,6 +1,6 @@
 /** Who we are to the Kubernetes API: from a kubeconfig or the pod's own service account, read again as it rotates. */
 import { createHash } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node';
@@ -50,11 +50,6 @@ export class Credentials {
     this.#path = path;
     this.#config = load(path);
     this.#stamp = stampOf(path);
-  }
-
-  /** The namespace of the configuration's context, or of the pod we run in. */
-  get namespace(): string | undefined {
-    return this.#config.getContextObject(this.#config.getCurrentContext())?.namespace;
   }
 
   /**
@@ -199,14 +194,5 @@ async function bounded(work: Promise<void>): Promise<void> {
   } finally {
     clearTimeout(timer);
     work.catch(() => undefined);
-  }
-}
-
-/** The namespace of the pod that we run in, from its service account; undefined outside of a cluster. */
-export function ownNamespace(): string | undefined {
-  try {
-    return readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/namespace', 'utf8').trim();
-  } catch {
-    return undefined;
   }
 }
