@@ -5,8 +5,9 @@ import { parseArguments, USAGE, type Arguments } from './arguments';
 import { compose } from './compose';
 import { jsonSchema } from './config/describe';
 import { configurationMarkdown } from './config/documentation';
-import { loadConfig } from './config/load';
+import { loadConfig, type Config } from './config/load';
 import { AppError, toAppError } from './errors';
+import { unknownAllowRoutes } from './forgejo/policy';
 import { createLog } from './telemetry/pino';
 
 /** package.json is beside `src` and beside `dist`. */
@@ -38,7 +39,7 @@ async function main(): Promise<void> {
       process.stdout.write(configurationMarkdown());
       return;
     case 'config check': {
-      const { servers } = await loadConfig({ file: given.config, env: process.env });
+      const { servers } = await load(given.config);
       process.stdout.write(`The configuration is good. Servers: ${servers.map(({ name }) => name).join(', ')}.\n`);
       return;
     }
@@ -47,9 +48,12 @@ async function main(): Promise<void> {
   }
 }
 
+const load = (file: string | undefined): Promise<Config> =>
+  loadConfig({ file, env: process.env, unknownRoutes: unknownAllowRoutes });
+
 /** Serves until a signal says stop. The second signal, or a stop that takes too long, ends the process at once. */
 async function serve(file: string | undefined): Promise<void> {
-  const config = await loadConfig({ file, env: process.env });
+  const config = await load(file);
   const sink = createLog(config.log);
   const { log } = sink;
   const exit = (status: number): never => {

@@ -10,7 +10,7 @@ import { fromEnvironment, type EnvironmentSettings } from './environment';
 import { dotted, explain, refuse, type Problem } from './problems';
 import { schema, type Settings } from './schema';
 import type { ServerSpec } from './server';
-import { resolveServers, type NamedServer } from './servers';
+import { resolveServers, serverPath, type NamedServer } from './servers';
 
 /** The configuration of one gateway. Times are seconds, sizes bytes. */
 export interface Config extends Settings {
@@ -23,13 +23,15 @@ export interface LoadOptions {
   /** A YAML file; none: the environment alone. */
   readonly file: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The entries of `insecureAllowRoutes` that open nothing: only the credential proxy knows its routes. */
+  readonly unknownRoutes?: (routes: readonly string[]) => readonly string[];
 }
 
 /**
  * Loads and checks everything.
  * @throws AppError `CONFIG_INVALID` whose message lists every problem with its place and what to do.
  */
-export async function loadConfig({ file, env }: LoadOptions): Promise<Config> {
+export async function loadConfig({ file, env, unknownRoutes = () => [] }: LoadOptions): Promise<Config> {
   const problems: Problem[] = [];
   const environment = fromEnvironment(env);
   problems.push(...environment.problems);
@@ -47,6 +49,12 @@ export async function loadConfig({ file, env }: LoadOptions): Promise<Config> {
   const resolved = resolveServers(server, servers, named, environment, problems);
   const settings = parsed.data;
   if (settings !== undefined) problems.push(...checkTogether(settings, resolved));
+  for (const { name, policy } of resolved)
+    for (const route of unknownRoutes(policy.insecureAllowRoutes))
+      problems.push({
+        where: serverPath(name, 'policy', 'insecureAllowRoutes'),
+        what: `"${route}" opens nothing: write METHOD and template of a route that is never available, as docs/credential-proxy.md lists them`,
+      });
   refuse(problems);
   if (settings === undefined) throw new AppError('CONFIG_INVALID', 'The configuration cannot be read.');
   const fallback = resolved.find(({ name }) => name === 'default') ?? resolved[0];
