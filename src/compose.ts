@@ -118,7 +118,7 @@ async function build(
       (name) => spawner.address(name),
     ),
     tokens,
-    sourceCheck: config.proxy.sourceCheck,
+    sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,
     helpUrl: config.proxy.helpUrl,
     timeouts: {
       connect: seconds(config.proxy.connectTimeout),
@@ -259,7 +259,7 @@ async function proxyAddress({
   const { address: host, port } =
     proxy.listen ?? (pods ? { address: '0.0.0.0', port: 8443 } : { address: '127.0.0.1', port: 0 });
   const childUrl = proxy.url === undefined ? undefined : await withAddress(proxy.url);
-  const tls = proxy.tls === 'on' || (proxy.tls === 'auto' && pods);
+  const tls = proxy.tls === 'on' || (pods && !proxy.insecureNoTls);
   const hosts = [childUrl === undefined ? host : new URL(childUrl).hostname.replace(/^\[|\]$/g, '')];
   return { listen: { host, port }, childUrl, tls: tls ? { kind: 'self-made', hosts } : { kind: 'plain' } };
 }

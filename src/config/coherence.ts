@@ -26,6 +26,15 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
   if (sessions.maxTotal !== 0 && sessions.maxPerUser > sessions.maxTotal) {
     problems.push({ where: 'sessions.maxPerUser', what: 'must be at most sessions.maxTotal' });
   }
+  if (proxy.tls === 'on' && proxy.insecureNoTls) {
+    problems.push({ where: 'proxy.insecureNoTls', what: 'goes against proxy.tls "on": remove one' });
+  }
+  if (proxy.sourceCheck === 'require' && proxy.insecureNoSourceCheck) {
+    problems.push({
+      where: 'proxy.insecureNoSourceCheck',
+      what: 'goes against proxy.sourceCheck "require": remove one',
+    });
+  }
   if (backend.kind === 'pod' && proxy.url === undefined) {
     problems.push({
       where: 'proxy.url',
@@ -40,6 +49,12 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
       problems.push({
         where: serverPath(server.name, 'pod', 'launcherImage'),
         what: 'is needed with launcher "inject"',
+      });
+    }
+    if (backend.kind === 'pod' && server.pod.image === '') {
+      problems.push({
+        where: serverPath(server.name, 'pod', 'image'),
+        what: 'is needed with backend.kind pod: the image that has the child',
       });
     }
     for (const variable of [server.forgejo.urlEnv, ...server.forgejo.tokenEnv]) {

@@ -43,10 +43,24 @@ export function path() {
   return text().meta({ 'x-type': 'path' });
 }
 
-/** One of a few words. */
+/**
+ * One of a few words. Where `on` or `off` is one of them, true and false mean the same: YAML 1.1, which Helm reads, makes booleans of them.
+ */
 export function choice<const T extends readonly [string, ...string[]]>(...words: T) {
   const list = words.map((word) => `"${word}"`).join(', ');
-  return z.enum(words, { error: `must be one of ${list}` }).meta({ 'x-type': words.join(' | ') });
+  const spelt = new Map<unknown, unknown>([
+    [true, 'on'],
+    [false, 'off'],
+  ]);
+  return z
+    .union([z.enum(words), z.boolean()], { error: `must be one of ${list}` })
+    .transform((value, context): T[number] => {
+      const word = spelt.get(value) ?? value;
+      if ((words as readonly unknown[]).includes(word)) return word as T[number];
+      context.issues.push({ code: 'custom', message: `must be one of ${list}`, input: value });
+      return z.NEVER;
+    })
+    .meta({ 'x-type': words.join(' | ') });
 }
 
 export function list<T extends z.ZodType>(item: T) {

@@ -77,9 +77,9 @@ const auth = z.strictObject({
   timeout: duration({ min: 0.1 }).prefault('10s').describe('Time for Forgejo to answer about a token; then 503.'),
   maxCachedTokens: integer({ min: 1 }).prefault(10_000).describe('Tokens whose check is remembered.'),
   failureBurst: integer({ min: 1 })
-    .prefault(30)
+    .prefault(60)
     .describe('Wrong tokens that one client address may send at once; then 503.'),
-  failuresPerMinute: integer({ min: 1 }).prefault(30).describe('Wrong tokens a minute that are forgiven.'),
+  failuresPerMinute: integer({ min: 1 }).prefault(60).describe('Wrong tokens a minute that are forgiven.'),
 });
 
 const sessions = z.strictObject({
@@ -154,14 +154,22 @@ const proxy = z.strictObject({
     .describe(
       "File with the key that children's tokens are signed with. Default: `<dataDir>/capability.key`, made at first start.",
     ),
-  tls: choice('auto', 'on', 'off')
+  tls: choice('auto', 'on')
     .prefault('auto')
-    .describe('TLS between children and the credential proxy. `auto`: with `pod`.'),
-  sourceCheck: choice('auto', 'require', 'off')
+    .describe(
+      'TLS between children and the credential proxy, by a certificate that is made at start. `auto`: with `pod`.',
+    ),
+  insecureNoTls: boolean()
+    .prefault(false)
+    .describe('No TLS with `pod` either: whoever reads the network between nodes sees what children read and write.'),
+  sourceCheck: choice('auto', 'require')
     .prefault('auto')
     .describe(
       "Whether a call must come from its child's own address. `auto`: from the first child on that is seen with its own; `require`: always.",
     ),
+  insecureNoSourceCheck: boolean()
+    .prefault(false)
+    .describe("Takes a child's calls from any address: a token that leaks from one pod then works from others."),
   helpUrl: baseUrl().optional().describe('A page that explains refusals; children and agents are shown it.'),
   requestsPerSession: integer({ min: 1 }).prefault(64).describe('Requests of one session at once.'),
   maxBodyBytes: bytes({ min: 1024 }).prefault('1Gi').describe('The largest upload of a child.'),

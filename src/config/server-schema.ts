@@ -56,7 +56,7 @@ const policy = z.strictObject({
 const tolerations = list(z.record(z.string(), z.unknown(), { error: 'must be a map' }).meta({ 'x-type': 'map' }));
 
 const pod = z.strictObject({
-  image: text().prefault('forgejo-mcp:latest').describe('The child image, by digest where possible.'),
+  image: text().optional().describe('The child image, by digest where possible. Needed with `backend.kind` `pod`.'),
   imagePullPolicy: choice('IfNotPresent', 'Always', 'Never')
     .prefault('IfNotPresent')
     .describe("Kubernetes' pull policy."),

@@ -86,13 +86,14 @@ function has(value: unknown, path: readonly PropertyKey[]): boolean {
 }
 
 function specOf(name: string, { forgejo, pod, ...rest }: ServerSettings): ServerSpec {
-  const { runtimeClassName, priorityClassName, launcherImage, ...podRest } = pod;
+  const { image = '', runtimeClassName, priorityClassName, launcherImage, ...podRest } = pod;
   return {
     ...rest,
     name,
     forgejo: { ...forgejo, apiUrl: forgejo.apiUrl ?? forgejo.url },
     pod: {
       ...podRest,
+      image,
       ...(runtimeClassName === undefined ? {} : { runtimeClassName }),
       ...(priorityClassName === undefined ? {} : { priorityClassName }),
       ...(launcherImage === undefined ? {} : { launcherImage }),

@@ -64,6 +64,7 @@ export function exchangeOf(res: Response): Exchange {
  */
 export function beginExchange(options: ExchangeOptions): RequestHandler {
   const { log, observer } = options;
+  let warned = false;
   return (req: Request, res: Response, next: NextFunction) => {
     const given = req.headers['x-request-id'];
     const exchange: Exchange = {
@@ -93,6 +94,13 @@ export function beginExchange(options: ExchangeOptions): RequestHandler {
       else if (status >= 400) log.info('http.request', fields);
       else log.debug('http.request', fields);
     });
+    if (!warned && options.trustedProxies === undefined && req.headers['x-forwarded-for'] !== undefined) {
+      warned = true;
+      log.warn('http.untrusted-proxy', {
+        address: exchange.address,
+        why: 'X-Forwarded-For is not believed: set http.trustedProxies',
+      });
+    }
     const twice = repeatedHeader(req.rawHeaders);
     if (twice !== undefined) {
       throw new AppError(

@@ -145,6 +145,7 @@ sessions: 7
     const text = `
 http: { listen: "0.0.0.0:80", maxBodyBytes: 1Gi }
 backend: { kind: pod }
+proxy: { tls: on, insecureNoTls: true, sourceCheck: require, insecureNoSourceCheck: true }
 sessions: { maxPerUser: 9, maxTotal: 5 }
 defaultServer: other
 server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifetime: 1s, pod: { launcher: inject } }
@@ -159,6 +160,9 @@ server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifet
       'server "default"',
       'server "default"',
       'server "default"',
+      'server "default"',
+      'proxy.insecureNoTls',
+      'proxy.insecureNoSourceCheck',
     ]);
     expect(await problems(`${FORGE}http: { publicUrl: "https://a.example/mcp" }\n`)).to.have.length(1);
   });
@@ -203,6 +207,18 @@ server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifet
     const file = join(__dirname, '../../docs/configuration.md');
     if (process.env.UPDATE_DOCS === '1') await writeFile(file, configurationMarkdown());
     expect(await readFile(file, 'utf8'), 'run with UPDATE_DOCS=1').to.equal(configurationMarkdown());
+  });
+
+  it('takes the booleans that YAML 1.1 makes of on and off for what was written', async () => {
+    for (const [value, word] of [
+      ['on', 'on'],
+      ['true', 'on'],
+      ['false', 'off'],
+    ] as const) {
+      const config = await load(`${FORGE}servers: [{ name: a, pod: { userNamespaces: ${value} } }]\n`);
+      expect(config.servers[0]?.pod.userNamespaces).to.equal(word);
+    }
+    expect(await problems(`${FORGE}log: { level: true }\n`)).to.have.length(1);
   });
 
   it('names what takes a protection away insecure', () => {

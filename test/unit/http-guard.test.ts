@@ -106,6 +106,12 @@ describe('Host and Origin', () => {
     expect(answer.headers['access-control-allow-methods']).to.equal(undefined);
   });
 
+  it('warns once when somebody forwards for others and is not trusted', async () => {
+    app = await startApp();
+    for (let i = 0; i < 3; i += 1) await ask(app, { headers: { 'x-forwarded-for': '203.0.113.9' }, body: INITIALIZE });
+    expect(app.log.lines.filter((line) => line.includes('http.untrusted-proxy'))).to.have.length(1);
+  });
+
   it('serves every origin when told to', async () => {
     app = await startApp({ guard: { insecureAllowAnyOrigin: true } });
     expect((await status({ origin: 'https://anywhere.example' }))[0]).to.equal(200);
