@@ -14,7 +14,7 @@ pid=$(holder) || die "cluster $FMO_CLUSTER is not up"
 source "$STATE/settings"
 cgroup_join
 export PATH=$BIN:$OWN_BIN:$PATH:/usr/sbin:/sbin KUBECONFIG=$KUBECONFIG_FILE
-export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io
+export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1
 # shellcheck disable=SC2016
 # The directory is looked up again inside: the old one would lead out of the namespace.
 exec nsenter -t "$pid" -m -n -p -u -i sh -c 'cd "$1" 2>/dev/null || cd /; shift; exec "$@"' sh "$PWD" "$@"

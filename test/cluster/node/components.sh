@@ -10,7 +10,7 @@ source "$STATE/settings"
 source "$CLUSTER_DIR/node/config.sh"
 
 export PATH=$BIN:$OWN_BIN:$PATH:/usr/sbin:/sbin
-export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io
+export CONTAINERD_ADDRESS=/run/containerd/containerd.sock CONTAINERD_NAMESPACE=k8s.io CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS=1
 PKI=$STATE/pki CONF=$STATE/conf LOG=$STATE/log
 API=https://$NODE_IP:6443
 # shellcheck disable=SC2034  # health.sh
@@ -76,7 +76,10 @@ start_kube-scheduler() {
 healthy_kube-scheduler() { get -k https://127.0.0.1:10259/readyz; }
 
 # Enforces NetworkPolicy (see netpol/); the CNI plugin waits for it, so it starts before the first pod can.
-start_netpol() { launch netpol netpol --kubeconfig "$CONF/netpol.kubeconfig" --socket /run/netpol.sock --pod-cidr "$POD_CIDR"; }
+start_netpol() {
+  rm -f /run/netpol.sock # it is made when the first rules are in the kernel
+  launch netpol netpol --kubeconfig "$CONF/netpol.kubeconfig" --socket /run/netpol.sock --pod-cidr "$POD_CIDR"
+}
 healthy_netpol() { [ -S /run/netpol.sock ] && runs netpol; }
 
 # The kubelet sets vm.overcommit_memory, kernel.panic and others, and they are the whole machine's. It gets a /proc/sys of its own that

@@ -123,7 +123,7 @@ func TestLayerKeepsModesAndLinks(t *testing.T) {
 func TestNames(t *testing.T) {
 	for in, want := range map[string]string{
 		"busybox:1": "docker.io/library/busybox 1", "a/b:1": "docker.io/a/b 1", "localhost/b:1": "localhost/b 1",
-		"registry.k8s.io/pause:3.10": "registry.k8s.io/pause 3.10", "localhost:5000/b:1": "localhost:5000/b 1",
+		"registry.example.com/pause:3.10": "registry.example.com/pause 3.10", "localhost:5000/b:1": "localhost:5000/b 1",
 		"b": "", "localhost:5000/b": "", "b:": "",
 	} {
 		name, tag, err := reference(in)
