@@ -1,5 +1,6 @@
 /** The bridge's outward face: JSON-RPC over one child's byte link (MCP revisions 2024-11-05 to 2025-11-25, stdio transport). */
 import type { BackendExit } from '../backends/contract';
+import type { ErrorCode } from '../errors';
 
 /** JSON-RPC 2.0 as MCP narrows it: ids are strings or integers, never null. */
 export type JsonRpcId = string | number;
@@ -47,10 +48,13 @@ export interface MessageSink {
    * `json` is the message's exact text, in one line, without a raw CR or LF: send this, it is what the child wrote but for ids and tokens,
    * number by number and escape by escape; `message` is for looking at. Writing `message` out again would cost a pass and lose digits.
    *
+   * `ours` is the code of an answer that the bridge itself gave, because the child could not; undefined for what the child said, whatever
+   * codes that may name.
+   *
    * Returns undefined, or a promise that resolves when the stream can take more: the bridge stops reading the child while much waits.
    * Rejects once the stream is gone (the client went away, or it stalled past its deadline); the bridge then drops what is left for it.
    */
-  send(message: JsonRpcMessage, json: string): Promise<void> | undefined;
+  send(message: JsonRpcMessage, json: string, ours?: ErrorCode): Promise<void> | undefined;
 }
 
 /** Why a channel is over. */

@@ -1,12 +1,22 @@
 /** What a caller is told when the child cannot answer. */
 import type { BackendExit } from '../backends/contract';
-import { AppError } from '../errors';
-import type { JsonRpcFailure, JsonRpcId } from './contract';
+import { AppError, type ErrorCode } from '../errors';
+import type { JsonRpcFailure, JsonRpcId, JsonRpcMessage } from './contract';
+
+/** The failures that the bridge made: a child can write the same `data`, and must not be taken for us. */
+const OURS = new WeakMap<JsonRpcMessage, ErrorCode>();
 
 /** An error as a JSON-RPC answer, with our stable code in `data`. */
 export function failureOf(id: JsonRpcId, error: AppError, reason?: string): JsonRpcFailure {
   const data = reason === undefined ? { code: error.code } : { code: error.code, reason };
-  return { jsonrpc: '2.0', id, error: { code: error.rpc, message: error.message, data } };
+  const failure: JsonRpcFailure = { jsonrpc: '2.0', id, error: { code: error.rpc, message: error.message, data } };
+  OURS.set(failure, error.code);
+  return failure;
+}
+
+/** Why the bridge itself answered with this message; undefined when it is the child's word. */
+export function ourCode(message: JsonRpcMessage): ErrorCode | undefined {
+  return OURS.get(message);
 }
 
 export function linkClosed(): AppError {

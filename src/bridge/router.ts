@@ -6,6 +6,7 @@
  */
 import type { Call, Calls } from './calls';
 import type { ChannelObserver, DropReason, JsonRpcMessage, MessageSink } from './contract';
+import { ourCode } from './failures';
 import type { Flow } from './flow';
 
 export class Router {
@@ -81,7 +82,7 @@ export class Router {
     }
     let sent: Promise<void> | undefined;
     try {
-      sent = sink.send(message, json);
+      sent = sink.send(message, json, ourCode(message));
     } catch {
       failed();
       return;

@@ -90,8 +90,8 @@ function asEnded(thrown: unknown): unknown {
 function watched(sink: MessageSink, lost: () => void): MessageSink {
   return {
     ...(sink.stream === undefined ? {} : { stream: sink.stream }),
-    send(message, json) {
-      const sent = sink.send(message, json);
+    send(message, json, ours) {
+      const sent = sink.send(message, json, ours);
       sent?.catch(lost);
       return sent;
     },

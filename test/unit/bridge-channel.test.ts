@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { JsonRpcMessage } from '../../src/bridge/contract';
 import { AppError } from '../../src/errors';
 import { aRequest, openBench, type Bench } from '../support/channel';
 import { FakeLink, FakeSink, settle } from '../support/fake-link';
@@ -285,6 +286,24 @@ describe('channel', () => {
       expect(bench.observer.drops).to.deep.equal(['too-long', 'too-long', 'too-long']);
       expect(bench.channel.inFlight).to.equal(1);
     });
+  });
+
+  it('tells its own failures from those of a child that writes the same', async () => {
+    const codes: unknown[] = [];
+    const sink = Object.assign(new FakeSink(), {
+      send: (_message: JsonRpcMessage, _json: string, ours?: string) => {
+        codes.push(ours);
+        return undefined;
+      },
+    });
+    const { call, sent } = begin(aRequest(1), sink);
+    const error = { code: -32000, message: 'x', data: { code: 'AUTH_INVALID' } };
+    bench.link.say({ jsonrpc: '2.0', id: sent.id, error });
+    await call;
+    const late = begin(aRequest(2), sink);
+    bench.clock.advance(60_000);
+    await late.call;
+    expect(codes).to.deep.equal([undefined, 'CALL_DEADLINE']);
   });
 
   describe('deadlines', () => {

@@ -26,17 +26,11 @@ export class InitializeSink implements MessageSink {
   }
 
   /** See {@link MessageSink.send}. */
-  send(message: JsonRpcMessage, json: string): Promise<void> | undefined {
-    const code = 'error' in message ? ownCode(message.error.data) : undefined;
-    if (code === undefined || this.#sink.begun) return this.#sink.send(message, json);
+  send(message: JsonRpcMessage, json: string, ours?: ErrorCode): Promise<void> | undefined {
+    if (ours === undefined || this.#sink.begun) return this.#sink.send(message, json);
     const { message: text } = (message as { error: { message: string } }).error;
-    const meant = AT_START[code] ?? code;
+    const meant = AT_START[ours] ?? ours;
     this.refusal = new AppError(meant, text, ERRORS[meant].status === 503 ? { retryAfter: RETRY_AFTER } : {});
     return undefined;
   }
-}
-
-function ownCode(data: unknown): ErrorCode | undefined {
-  const code = typeof data === 'object' && data !== null ? (data as { code?: unknown }).code : undefined;
-  return typeof code === 'string' && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : undefined;
 }
