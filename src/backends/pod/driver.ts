@@ -180,7 +180,7 @@ export class PodBackend implements Backend {
     // Registered before the pod is made: no event of it can be missed.
     const running = this.#watch.until(pod, (seen) => start.look(seen, clock.now()), budget.signal);
     running.catch(() => undefined);
-    await this.#pods.create(
+    const made = await this.#pods.create(
       podManifest({
         name: pod,
         namespace,
@@ -196,7 +196,9 @@ export class PodBackend implements Backend {
       budget.signal,
     );
     start.pod = pod;
+    start.state ??= made;
     start.mark('create', clock.now());
+    if (userNamespace && !made.userNamespace) throw noUserNamespace();
     const state = await running;
     start.mark('run', clock.now());
 
@@ -350,6 +352,15 @@ class Start {
     if (verdict.kind === 'failed') throw verdict.error;
     return verdict.kind === 'running' ? seen : undefined;
   }
+}
+
+/** An API server that does not know `hostUsers` drops it without a word. */
+function noUserNamespace(): AppError {
+  return new AppError(
+    'BACKEND_REFUSED',
+    'The cluster cannot give the session a user namespace of its own, which this server demands. Ask your administrator to set `userNamespaces` to `auto` or `off`, or to use Kubernetes 1.33 or later.',
+    { detail: 'the API server dropped hostUsers: false' },
+  );
 }
 
 function stopping(): AppError {
