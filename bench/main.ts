@@ -10,10 +10,14 @@ const seconds = Number(process.env['BENCH_SECONDS'] ?? 5);
 const only = process.argv[2];
 
 async function main(): Promise<void> {
-  execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noCheck'], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  execFileSync(
+    process.execPath,
+    [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noCheck'],
+    {
+      cwd: root,
+      stdio: 'inherit',
+    },
+  );
   console.log(
     `${cpus().length} CPUs, ${cpus()[0]?.model.trim() ?? 'unknown'}; Node ${process.version}; each load runs ${seconds} s; client, server and child share the machine`,
   );

@@ -57,7 +57,13 @@ describe('pod driver and a cluster that misbehaves', () => {
     await until('the watch is open', async () => stream !== undefined);
   });
   afterEach(async () => {
-    await backend.stop();
+    // A removal that has to be tried again waits on the clock, which nobody else moves any more.
+    let stopped = false;
+    void backend.stop().then(() => (stopped = true));
+    await until('the driver has stopped', async () => {
+      if (!stopped) clock.advance(100);
+      return stopped;
+    });
     await api.close();
     expect([...pods.keys()], 'pods that are left').to.be.empty;
     expect(clock.timers, 'timers that are left').to.equal(0);

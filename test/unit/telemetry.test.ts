@@ -179,10 +179,7 @@ describe('metrics', () => {
 describe('the log', () => {
   it('writes one JSON object a line with time, level, event and fields', () => {
     const lines: string[] = [];
-    const sink = createLog(
-      { level: 'info', destination: 'stderr' },
-      { write: (line) => void lines.push(line) },
-    );
+    const sink = createLog({ level: 'info', destination: 'stderr' }, { write: (line) => void lines.push(line) });
     const { log } = sink;
     log.debug('not.this', {});
     log.info('some.event', { a: 1, nothing: undefined, text: 'line\nbreak' });
