@@ -1,5 +1,6 @@
 /** The public listener's table of contents. Order matters: name, origin, server, identity, then the endpoint. */
-import express, { type Express } from 'express';
+import { Router } from 'express';
+import type { RequestListener } from 'node:http';
 import type { Authenticator } from '../auth/authenticator';
 import { answerFailures, type FailureOptions } from './failure';
 import { beginExchange, type ExchangeOptions } from './exchange';
@@ -22,26 +23,28 @@ export interface AppOptions {
 /** Paths of an MCP endpoint: the default server's, and every server's by name. */
 const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
 
-/** Builds the express application. It opens no socket and starts no timer. */
-export function createApp(options: AppOptions): Express {
-  const app = express();
-  app.disable('x-powered-by');
-  app.disable('etag');
-  app.set('query parser', false);
-
+/** Builds the application. It opens no socket and starts no timer. */
+export function createApp(options: AppOptions): RequestListener {
+  const routes = Router();
   const admit = [findServer(options.find), authenticate(options.authenticator)];
 
-  app.use(beginExchange(options.exchange));
-  app.use(checkHost(options.guard));
-  app.use(checkOrigin(options.guard));
+  routes.use(beginExchange(options.exchange));
+  routes.use(checkHost(options.guard));
+  routes.use(checkOrigin(options.guard));
 
-  app.head(ENDPOINTS, methodNotAllowed); // express would serve HEAD as GET
-  app.post(ENDPOINTS, admit, post(options.mcp));
-  app.get(ENDPOINTS, admit, get(options.mcp));
-  app.delete(ENDPOINTS, admit, del(options.mcp));
-  app.all(ENDPOINTS, methodNotAllowed);
+  routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
+  routes.post(ENDPOINTS, admit, post(options.mcp));
+  routes.get(ENDPOINTS, admit, get(options.mcp));
+  routes.delete(ENDPOINTS, admit, del(options.mcp));
+  routes.all(ENDPOINTS, methodNotAllowed);
 
-  app.use(notFound);
-  app.use(answerFailures({ ...options.failure, challenge: (error) => options.authenticator.challenge(error) }));
-  return app;
+  routes.use(notFound);
+  routes.use(answerFailures({ ...options.failure, challenge: (error) => options.authenticator.challenge(error) }));
+  return listener(routes);
+}
+
+/** The router's types speak of express' own request and response; it needs Node's only. */
+function listener(routes: Router): RequestListener {
+  const serve = routes as unknown as (...given: [...Parameters<RequestListener>, (thrown?: unknown) => void]) => void;
+  return (req, res) => serve(req, res, () => res.destroy()); // answerFailures answers everything, so this is a defect
 }

@@ -1,12 +1,12 @@
 /** What the middlewares know of one request, handed from one to the next. */
 import { randomUUID } from 'node:crypto';
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import type { AuthContext } from '../auth/context';
 import type { JsonRpcId } from '../bridge/contract';
 import type { ServerSpec } from '../config/server';
 import type { Logger } from '../telemetry/log';
 import { AppError } from '../errors';
 import { addressOf, type TrustedProxies } from './address';
+import type { Handler, Outgoing } from './handler';
 
 /** One request on its way through the gateway. */
 export interface Exchange {
@@ -54,18 +54,19 @@ const SINGLE = new Set([
 ]);
 
 /** The exchange of a response that went through {@link beginExchange}. */
-export function exchangeOf(res: Response): Exchange {
-  return (res.locals as { exchange: Exchange }).exchange;
+export function exchangeOf(res: Outgoing): Exchange {
+  if (res.exchange === undefined) throw new AppError('INTERNAL', 'The request was not begun.');
+  return res.exchange;
 }
 
 /**
  * The first middleware: request id, client address, one line in the log and one observation at the end.
  * Refuses a request that repeats a header which may stand only once (RFC 9110, 5.3): `INVALID_REQUEST`.
  */
-export function beginExchange(options: ExchangeOptions): RequestHandler {
+export function beginExchange(options: ExchangeOptions): Handler {
   const { log, observer } = options;
   let warned = false;
-  return (req: Request, res: Response, next: NextFunction) => {
+  return (req, res, next) => {
     const given = req.headers['x-request-id'];
     const exchange: Exchange = {
       id: typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID(),
@@ -73,13 +74,13 @@ export function beginExchange(options: ExchangeOptions): RequestHandler {
       address: addressOf(req, options.trustedProxies),
       rpcId: null,
     };
-    res.locals.exchange = exchange;
+    res.exchange = exchange;
     res.setHeader('X-Request-Id', exchange.id);
     res.setHeader('X-Content-Type-Options', 'nosniff');
     res.once('close', () => {
       const seconds = (performance.now() - exchange.began) / 1000;
       const status = res.headersSent ? res.statusCode : 499; // nothing was answered: the client went away first
-      observer.request(req.method, status, seconds);
+      observer.request(req.method ?? '', status, seconds);
       const fields = {
         request: exchange.id,
         method: req.method,

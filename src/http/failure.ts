@@ -1,10 +1,10 @@
 /** How every error looks on the wire: the table in `errors.ts` decides, this file only writes. */
 import type { ServerResponse } from 'node:http';
-import type { ErrorRequestHandler, NextFunction, Request, Response } from 'express';
 import type { JsonRpcFailure, JsonRpcId } from '../bridge/contract';
 import { AppError, toAppError } from '../errors';
 import type { Logger } from '../telemetry/log';
 import { exchangeOf } from './exchange';
+import type { FailureHandler } from './handler';
 
 /** Statuses that the administrator may choose, because real clients differ (see docs/configuration.md). */
 export interface SessionStatuses {
@@ -41,8 +41,8 @@ export function statusOf(error: AppError, statuses: SessionStatuses): number {
  * The last middleware: answers what any step threw. An error that is not one of ours is logged with its stack and answered as
  * `INTERNAL`, which tells nothing. A response that has begun can only be cut.
  */
-export function answerFailures(options: FailureOptions): ErrorRequestHandler {
-  return (thrown: unknown, _req: Request, res: Response, _next: NextFunction) => {
+export function answerFailures(options: FailureOptions): FailureHandler {
+  return (thrown, _req, res, _next) => {
     const exchange = exchangeOf(res);
     const error = fromHttp(thrown) ?? toAppError(thrown);
     exchange.code = error.code;
@@ -75,7 +75,7 @@ export function sendJson(res: ServerResponse, status: number, body: string): voi
   res.end(body);
 }
 
-/** What express itself throws (a path that cannot be decoded) names a client's fault by a status. */
+/** What the router itself throws (a path that cannot be decoded) names a client's fault by a status. */
 function fromHttp(thrown: unknown): AppError | undefined {
   if (thrown instanceof AppError || !(thrown instanceof Error)) return undefined;
   const status = (thrown as { status?: unknown }).status;

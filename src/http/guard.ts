@@ -1,6 +1,6 @@
 /** Host and Origin checks against DNS rebinding (MCP transports, 'Security Warning'), and CORS for browser clients that are allowed. */
-import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { AppError } from '../errors';
+import type { Handler, Outgoing } from './handler';
 
 export interface GuardOptions {
   /** The URL under which clients reach the gateway, without a path. */
@@ -24,12 +24,12 @@ const RESPONSE_HEADERS = 'Mcp-Session-Id, MCP-Protocol-Version, Retry-After, WWW
  * Refuses a `Host` that is not ours: a page whose name was rebound to our address still sends its own name. `HOST_REFUSED`.
  * Names are compared without case, ports only where the allowed entry has one (port forwarding changes them).
  */
-export function checkHost(options: GuardOptions): RequestHandler {
+export function checkHost(options: GuardOptions): Handler {
   const allowed = new Set(options.allowedHosts.map((host) => host.toLowerCase()));
   const own = new URL(options.publicUrl).hostname;
   allowed.add(own);
   if (LOOPBACK.has(own)) for (const name of LOOPBACK) allowed.add(name);
-  return (req: Request, _res: Response, next: NextFunction) => {
+  return (req, _res, next) => {
     const host = (req.headers.host ?? '').toLowerCase();
     if (!allowed.has(host) && !allowed.has(hostname(host))) {
       throw new AppError(
@@ -46,10 +46,10 @@ export function checkHost(options: GuardOptions): RequestHandler {
  * Refuses an `Origin` that is neither our own nor configured (`ORIGIN_REFUSED`), answers pre-flight requests (Fetch, 3.2), and lets
  * allowed pages read the headers that MCP clients need. No `Origin`: not a browser, nothing to check.
  */
-export function checkOrigin(options: GuardOptions): RequestHandler {
+export function checkOrigin(options: GuardOptions): Handler {
   const allowed = new Set(options.allowedOrigins.map((origin) => origin.toLowerCase()));
   allowed.add(new URL(options.publicUrl).origin.toLowerCase());
-  return (req: Request, res: Response, next: NextFunction) => {
+  return (req, res, next) => {
     res.setHeader('Vary', 'Origin');
     const origin = req.headers.origin;
     if (origin !== undefined) {
@@ -75,7 +75,7 @@ export function checkOrigin(options: GuardOptions): RequestHandler {
   };
 }
 
-function preflight(res: Response, crossOrigin: boolean): void {
+function preflight(res: Outgoing, crossOrigin: boolean): void {
   if (crossOrigin) {
     res.setHeader('Access-Control-Allow-Methods', METHODS);
     res.setHeader('Access-Control-Allow-Headers', REQUEST_HEADERS);

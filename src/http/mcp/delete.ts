@@ -1,10 +1,10 @@
 /** DELETE: the client is done with its session (MCP 2025-11-25, 'Session Management'). */
-import type { RequestHandler } from 'express';
+import type { Handler } from '../handler';
 import { checkProtocolVersion, sessionIdOf } from './headers';
 import { admittedOf, type McpOptions } from './routes';
 
 /** Serves DELETE: 204 when the session and its child are gone. */
-export function del(options: McpOptions): RequestHandler {
+export function del(options: McpOptions): Handler {
   return async (req, res) => {
     const exchange = admittedOf(res);
     checkProtocolVersion(req);

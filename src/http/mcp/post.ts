@@ -1,9 +1,9 @@
 /** POST: one JSON-RPC message from the client (MCP 2025-11-25, 'Sending Messages to the Server'). */
-import type { Request, RequestHandler, Response } from 'express';
 import type { JsonRpcRequest } from '../../bridge/contract';
 import { AppError, toAppError } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import { failureBody } from '../failure';
+import type { Handler, Incoming, Outgoing } from '../handler';
 import { InitializeSink } from './initialize';
 import { checkContentType, checkPostAccept, checkProtocolVersion, sessionIdOf } from './headers';
 import { idOf, parseMessage, type ClientMessage } from './message';
@@ -11,7 +11,7 @@ import { admittedOf, goneSignal, type Admitted, type McpOptions } from './routes
 import { PostSink } from './stream';
 
 /** Serves POST. Order of refusals: headers (406, 415), body (413, 400), protocol version (400), then whatever the session says. */
-export function post(options: McpOptions): RequestHandler {
+export function post(options: McpOptions): Handler {
   return async (req, res) => {
     const exchange = admittedOf(res);
     checkPostAccept(req);
@@ -42,8 +42,8 @@ export function post(options: McpOptions): RequestHandler {
 /** Reads and parses the body. The text is let go here: a long call holds the message only. */
 async function readMessage(
   options: McpOptions,
-  req: Request,
-  res: Response,
+  req: Incoming,
+  res: Outgoing,
 ): Promise<{ message: ClientMessage; release: () => void }> {
   const { text, bytes, release } = await options.bodies.read(req, res);
   try {
@@ -58,7 +58,7 @@ async function readMessage(
 async function initialize(
   options: McpOptions,
   exchange: Admitted,
-  res: Response,
+  res: Outgoing,
   request: JsonRpcRequest,
 ): Promise<void> {
   const handle = await options.sessions.open(exchange.auth, exchange.server, goneSignal(res));
@@ -77,7 +77,7 @@ async function initialize(
 async function call(
   options: McpOptions,
   exchange: Admitted,
-  res: Response,
+  res: Outgoing,
   handle: SessionHandle,
   request: JsonRpcRequest,
   headers: Readonly<Record<string, string>>,
@@ -102,7 +102,7 @@ async function call(
 /** A notification or an answer: 202 once the child's side has taken it, and no body. */
 async function accept(
   options: McpOptions,
-  res: Response,
+  res: Outgoing,
   handle: SessionHandle,
   message: Exclude<ClientMessage, { kind: 'request' }>,
 ): Promise<void> {

@@ -1,11 +1,11 @@
 /** What the three methods of an MCP endpoint share. */
-import type { Request, RequestHandler, Response } from 'express';
 import type { AuthContext } from '../../auth/context';
 import type { Authenticator } from '../../auth/authenticator';
 import type { ServerSpec } from '../../config/server';
 import { AppError } from '../../errors';
 import type { Sessions } from '../../sessions/ports';
 import { exchangeOf, type Exchange } from '../exchange';
+import type { Handler, Incoming, Outgoing } from '../handler';
 import type { BodyReader } from './body';
 import type { Streams } from './stream';
 
@@ -26,10 +26,10 @@ export interface McpOptions {
 export type Admitted = Exchange & { readonly server: ServerSpec; readonly auth: AuthContext };
 
 /** `/mcp` is the default server, `/servers/<name>/mcp` any. `SERVER_UNKNOWN` for a name that is not configured. */
-export function findServer(find: FindServer): RequestHandler {
+export function findServer(find: FindServer): Handler {
   return (req, res, next) => {
-    const { name } = req.params as { name?: string };
-    const server = find(name);
+    const name = req.params?.name;
+    const server = Array.isArray(name) ? undefined : find(name);
     if (server === undefined) {
       throw new AppError(
         'SERVER_UNKNOWN',
@@ -42,7 +42,7 @@ export function findServer(find: FindServer): RequestHandler {
 }
 
 /** Who is asking. Every request is checked: a session id is never authentication (MCP 'Security Best Practices', session hijacking). */
-export function authenticate(authenticator: Authenticator): RequestHandler {
+export function authenticate(authenticator: Authenticator): Handler {
   return async (req, res, next) => {
     const exchange = exchangeOf(res);
     if (exchange.server === undefined) throw new AppError('INTERNAL', 'The route has no server.');
@@ -57,7 +57,7 @@ export function authenticate(authenticator: Authenticator): RequestHandler {
 /**
  * The exchange with server and identity. An exchange without an identity goes no further, whatever the wiring: `AUTH_CONTEXT_ABSENT`.
  */
-export function admittedOf(res: Response): Admitted {
+export function admittedOf(res: Outgoing): Admitted {
   const exchange = exchangeOf(res);
   if (exchange.server === undefined || exchange.auth === undefined) {
     throw new AppError('AUTH_CONTEXT_ABSENT', 'The request was not authenticated. Tell your administrator.');
@@ -66,7 +66,7 @@ export function admittedOf(res: Response): Admitted {
 }
 
 /** Aborts when the client goes away before its answer was written whole. */
-export function goneSignal(res: Response): AbortSignal {
+export function goneSignal(res: Outgoing): AbortSignal {
   const controller = new AbortController();
   res.once('close', () => {
     if (!res.writableFinished) controller.abort(new AppError('STREAM_STALLED', 'The client went away.'));
@@ -75,7 +75,7 @@ export function goneSignal(res: Response): AbortSignal {
 }
 
 /** A method that an MCP endpoint does not have. RFC 9110, 15.5.6 wants `Allow`. */
-export function methodNotAllowed(_req: Request, res: Response): never {
+export function methodNotAllowed(_req: Incoming, res: Outgoing): never {
   res.setHeader('Allow', 'GET, POST, DELETE, OPTIONS');
   throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. An MCP endpoint has POST, GET and DELETE.');
 }

@@ -1,0 +1,20 @@
+/**
+ * The shapes of handlers. They work on Node's own request and response: express is used for its router alone, because the rest of it swaps
+ * the prototypes of both objects on every request, which costs more than all the routing.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Exchange } from './exchange';
+
+/** A request, with what the router found in its path. */
+export type Incoming = IncomingMessage & { readonly params?: Readonly<Record<string, string | string[]>> };
+
+/** A response, with the exchange that `beginExchange` began. */
+export type Outgoing = ServerResponse & { exchange?: Exchange };
+
+export type Next = (error?: unknown) => void;
+
+/** One step of a request. What it throws, or rejects with, goes to the failure handler. */
+export type Handler = (req: Incoming, res: Outgoing, next: Next) => void | Promise<void>;
+
+/** The last step, for what was thrown. */
+export type FailureHandler = (thrown: unknown, req: Incoming, res: Outgoing, next: Next) => void;
