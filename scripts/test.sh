@@ -68,20 +68,21 @@ export PATH="$PWD/node_modules/.bin:$PATH"
 export MOCHA_COLORS=0
 
 # Two lanes of builds beside the quick tests: the cluster's programs, and everything else that tests talk to.
-lane cluster-build test/cluster/build-cached.sh
+lane cluster-build test/cluster/prepare.sh
 lane peers test/peers/build-all.sh
 
 part lint make -s lint
 part types make -s types
 part unit make -s test-unit
 part coverage make -s coverage
-part launcher launcher/test.sh
+part go bash -c 'launcher/test.sh && cd test/images/mkimage && go test ./...'
 
 if join peers; then
   part beads scripts/check-beads.sh
   part integration mocha 'test/{contract,integration}/**/*.test.ts'
 fi
 if join cluster-build; then
+  part netpol bash -c 'cd test/cluster && go test ./netpol/...'
   part chart mocha 'test/chart/**/*.test.ts'
   part images test/images/build.sh all
   part cluster test/cluster/up.sh
