@@ -82,7 +82,7 @@ export const ISSUE_RULES: readonly string[] = [
   'DELETE ~/pulls/{index}/reviews/{id}/comments/{comment} write source=forgejo-api',
   'POST ~/pulls/{index}/reviews/{id}/dismissals write',
   'POST ~/pulls/{index}/reviews/{id}/undismissals write',
-  'POST ~/pulls/{index}/update write',
+  'POST ~/pulls/{index}/update write wide', // writes to the head branch, which may be of another repository
   'POST ~/pulls/comments/{id}/resolve write',
   'POST ~/pulls/comments/{id}/unresolve write',
 ];

@@ -15,18 +15,19 @@ export interface UpstreamTimeouts {
 
 export const DEFAULT_TIMEOUTS: UpstreamTimeouts = { connect: 5_000, firstByte: 60_000, idle: 60_000 };
 
-/** Connections to one forge at once; further requests wait for one (within `firstByte`). */
-const CONNECTIONS = 128;
 const MAX_VERSION_BYTES = 4096;
 const VERSION_TTL = 300_000;
 
-/** The agent that all calls to forges and their object storage share. Its owner destroys it. */
-export function createForgeAgent(timeouts: UpstreamTimeouts): Agent {
+/**
+ * The agent that all calls to forges and their object storage share. Its owner destroys it.
+ * `connections` to one forge at once: as many as there may be requests, for a request that waited for a connection would wait for other sessions.
+ */
+export function createForgeAgent(timeouts: UpstreamTimeouts, connections: number): Agent {
   return new Agent({
-    connections: CONNECTIONS,
+    connections,
     pipelining: 1,
     connect: { timeout: timeouts.connect },
-    headersTimeout: 0, // the caller's own timer, which also counts waiting for a connection
+    headersTimeout: 0, // the caller's own timer
     bodyTimeout: timeouts.idle,
     keepAliveTimeout: 10_000,
     keepAliveMaxTimeout: 60_000,

@@ -1,6 +1,8 @@
 /** The credential proxy under load and before a forge that misbehaves. */
 import { createHash, randomBytes } from 'node:crypto';
 import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
@@ -255,11 +257,91 @@ describe('credential proxy: streams and faults', function () {
     expect(proxy.events[0]).to.include({ outcome: 'cancelled', status: 0 });
   });
 
+  it('survives a child that goes away with half a body while its token is being asked for', async () => {
+    for (const type of ['application/octet-stream', 'multipart/form-data; boundary=b']) {
+      let give: ((token: string) => void) | undefined;
+      proxy.tokens = () => new Promise((resolve) => (give = resolve));
+      const request = open(ASSETS, 'POST', { 'content-type': type, 'content-length': '1000' });
+      request.on('error', () => undefined);
+      request.write(`--b\r\n${HEAD}half`);
+      await until('the token is asked for', async () => give !== undefined);
+      request.destroy();
+      await new Promise((next) => setTimeout(next, 50)); // the abort is to arrive before the token
+      give?.('t');
+    }
+    await until('both calls are over', async () => proxy.events.length === 2);
+    for (const event of proxy.events) expect(['cancelled', 'refused']).to.include(event.outcome);
+    expect(forge.requests).to.have.length(0);
+  });
+
+  it('survives connections that are reset, in every state', async () => {
+    forge.handler = () => undefined;
+    const line = `HTTP/1.1\r\nHost: x\r\nAuthorization: token ${proxy.capability()}\r\n`;
+    for (const bytes of [
+      'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n',
+      `GET /api/v1/user ${line}\r\n`,
+      `POST /api/v1/repos/o/r/issues ${line}Content-Type: application/json\r\nContent-Length: 10\r\n\r\n{`,
+      `POST /api/v1/user/keys ${line}Content-Length: 10\r\n\r\n{`,
+      'GET / HT',
+    ]) {
+      const socket = connect(proxy.port, '127.0.0.1', () => socket.write(bytes, () => socket.resetAndDestroy()));
+      socket.on('error', () => undefined);
+      await once(socket, 'close');
+    }
+    proxy.tokens = () => Promise.resolve('t');
+    forge.handler = (_request, response) => json(response, 200, {});
+    expect((await proxy.call('/api/v1/user')).status).to.equal(200);
+  });
+
+  it('answers 502 to a forge whose answer cannot be passed on', async () => {
+    for (const bytes of ['HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n', 'nonsense\r\n\r\n', '']) {
+      const listener = createServer((socket) => {
+        socket.on('error', () => undefined);
+        socket.once('data', () => socket.end(bytes));
+      });
+      await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+      const own = await startProxy({
+        forgejo: { apiUrl: `http://127.0.0.1:${(listener.address() as AddressInfo).port}` },
+      });
+      expect((await own.call('/api/v1/user')).status, bytes).to.equal(502);
+      await own.close();
+      listener.close();
+    }
+  });
+
   it('lets the child read why before it has sent its whole body', async () => {
     const request = open('/api/v1/user/keys', 'POST', { 'content-type': 'application/json' });
     const answer = answered(request);
     void pipeline(blocks(5).stream(), request).catch(() => undefined);
     expect((await answer).statusCode).to.equal(403);
+  });
+
+  it('reads on after it has refused a large form, so that the connection can be used again', async () => {
+    forge.stream = (request, response) => {
+      void digest(request).then(
+        () => json(response, 201, {}),
+        () => undefined,
+      );
+      return true;
+    };
+    // Node's own client stops to send once it has read an early answer; most others go on.
+    const form = Buffer.concat([
+      Buffer.from(`--b\r\nContent-Disposition: form-data; name="sudo"\r\n\r\nbob\r\n--b\r\n${HEAD}`),
+      Buffer.alloc(20 * MIB),
+      Buffer.from('\r\n--b--\r\n'),
+    ]);
+    const line = (request: string): string =>
+      `${request} HTTP/1.1\r\nHost: x\r\nAuthorization: token ${proxy.capability()}\r\n`;
+    const text = await proxy.raw(
+      Buffer.concat([
+        Buffer.from(
+          `${line(`POST ${ASSETS}`)}Content-Type: multipart/form-data; boundary=b\r\nContent-Length: ${form.length}\r\n\r\n`,
+        ),
+        form,
+        Buffer.from(`${line('GET /api/v1/version/none')}Connection: close\r\n\r\n`),
+      ]),
+    );
+    expect(text.match(/HTTP\/1\.1 \d+/g)).to.deep.equal(['HTTP/1.1 400', 'HTTP/1.1 403']);
   });
 
   it('refuses before it invites the body of a request that expects 100-continue', async () => {

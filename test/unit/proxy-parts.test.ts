@@ -154,7 +154,7 @@ describe('certificate', () => {
 });
 
 describe('links', () => {
-  const agent = createForgeAgent(DEFAULT_TIMEOUTS);
+  const agent = createForgeAgent(DEFAULT_TIMEOUTS, 1);
   const forgeOf = (url: string, apiUrl = url): Forge =>
     new Forge({ ...serverSpec().forgejo, url, apiUrl }, agent, systemClock, DEFAULT_TIMEOUTS);
   const context = (forge: Forge, changes: Partial<LinkContext> = {}): LinkContext => ({

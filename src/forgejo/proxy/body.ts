@@ -4,6 +4,7 @@ import { AppError } from '../../errors';
 import { checkReference, type CompiledPolicy } from '../policy';
 import type { BodyCheck, Route } from '../routes/route';
 import type { Exchange } from './exchange';
+import { IncomingBody } from './incoming';
 import { readUpload } from './multipart';
 
 /** What goes upstream. */
@@ -32,22 +33,11 @@ function mediaType(route: Route, header: string | undefined): string {
   return refuse('CONTENT_TYPE', `"${route.method} ${route.path}" takes application/json here`);
 }
 
-/** The body's bytes as they come, counted, with an error once they are too many. */
-async function* counted(exchange: Exchange, limit: number, moved: () => void): AsyncGenerator<Buffer> {
-  // The connection stays open after an error: the child is still to read why.
-  for await (const chunk of exchange.request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    exchange.bytesIn += chunk.length;
-    if (exchange.bytesIn > limit) refuse('BODY_TOO_LARGE', `its body is larger than ${limit} bytes`);
-    moved();
-    yield chunk;
-  }
-}
-
 /** The body as one JSON object. */
-async function readObject(bytes: AsyncIterable<Buffer>): Promise<Record<string, unknown>> {
+async function readObject(stream: Readable): Promise<Record<string, unknown>> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of bytes) {
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     length += chunk.length;
     if (length > MAX_CHECKED) refuse('BODY_TOO_LARGE', 'its body is too long to be checked against the policy');
@@ -132,10 +122,11 @@ export async function prepareBody(
   if (length !== undefined && Number(length) > options.limit)
     refuse('BODY_TOO_LARGE', `its body is larger than ${options.limit} bytes`);
   if (exchange.expectsContinue) exchange.response.writeContinue();
+  exchange.expectsContinue = false;
 
-  const bytes = counted(exchange, options.limit, options.moved);
+  const stream = new IncomingBody(exchange, options.limit, options.moved);
   if (options.check !== undefined) {
-    const object = await readObject(bytes);
+    const object = await readObject(stream);
     checkBody(options.check.kind, options.check.policy, object);
     const text = Buffer.from(JSON.stringify(object));
     return {
@@ -143,7 +134,6 @@ export async function prepareBody(
       stream: Readable.from([text], { objectMode: false }),
     };
   }
-  const stream = Readable.from(bytes, { objectMode: false, highWaterMark: 65_536 });
   if (type === 'multipart/form-data') {
     const upload = readUpload(request.headers['content-type'] ?? '', stream);
     return { headers: { 'content-type': upload.contentType }, stream: upload.body };

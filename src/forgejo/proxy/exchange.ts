@@ -14,7 +14,7 @@ export interface Exchange {
   match: Match | undefined;
   outcome: ProxyEvent['outcome'];
   bytesIn: number;
-  /** The child waits for `100 Continue` before it sends its body (RFC 9110, 10.1.1). */
+  /** The child waits for `100 Continue` before it sends its body (RFC 9110, 10.1.1), and has not been told yet. */
   expectsContinue: boolean;
 }
 

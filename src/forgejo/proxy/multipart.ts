@@ -43,10 +43,12 @@ export function readUpload(contentType: string, input: Readable): Upload {
   }
   const boundary = `fmo-${randomBytes(18).toString('hex')}`;
   const body = new PassThrough();
+  body.on('error', () => undefined); // whoever reads it sees the error; it may come before anybody does
   let files = 0;
   let written = Promise.resolve();
   const fail = (error: AppError): void => {
     input.unpipe(parser);
+    input.destroy(); // lets go of the connection, which is read on so that the refusal is
     parser.destroy();
     body.destroy(error);
   };

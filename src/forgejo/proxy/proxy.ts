@@ -11,6 +11,7 @@ import { ROUTES } from '../routes/route';
 import { outcomeOf, report } from './audit';
 import { answersCheck, checkListener } from './check';
 import type { Exchange } from './exchange';
+import { linger } from './incoming';
 import { LinkProofs } from './links';
 import { completeOptions, type CredentialProxyOptions } from './options';
 import { writeRefusal } from './refusal';
@@ -58,7 +59,7 @@ class ProxyListener implements CredentialProxy {
   constructor(given: CredentialProxyOptions) {
     this.options = completeOptions(given);
     this.capabilities = createCapabilities(given.key);
-    this.agent = createForgeAgent(this.options.timeouts);
+    this.agent = createForgeAgent(this.options.timeouts, this.options.limits.inAll);
     this.source = new SourceProof(given.sourceCheck);
     this.shared = {
       options: this.options,
@@ -99,9 +100,9 @@ class ProxyListener implements CredentialProxy {
     server.maxConnections = limits.connections;
     server.on('request', (request, response) => this.take(request, response, false));
     server.on('checkContinue', (request, response) => this.take(request, response, true));
-    server.on('checkExpectation', (request, response) => this.take(request, response, false));
+    server.on('checkExpectation', (request, response) => this.take(request, response, true));
     server.on('connect', (_request, socket) =>
-      socket.end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\r\n'),
+      socket.on('error', () => undefined).end('HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\n\r\n'),
     );
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -160,6 +161,7 @@ class ProxyListener implements CredentialProxy {
       if (!response.writableFinished) exchange.abort.abort();
     };
     response.once('close', gone);
+    response.on('error', () => undefined); // its close says it
     void this.serve(exchange).then((error) => {
       this.open.delete(exchange);
       const name = exchange.session?.name;
@@ -170,9 +172,11 @@ class ProxyListener implements CredentialProxy {
 
   /** Never rejects; resolves with what ended the request, where something did. */
   private async serve(exchange: Exchange): Promise<AppError | undefined> {
-    const { request, response } = exchange;
+    const { response } = exchange;
     try {
       await run(this.shared, this.servers, exchange, (session) => this.enter(session));
+      // The forge may answer before it has the whole body; nobody wants the rest.
+      linger(exchange.request, () => undefined, this.options.clock);
       return undefined;
     } catch (thrown) {
       if (isGone(exchange, thrown)) {
@@ -182,7 +186,7 @@ class ProxyListener implements CredentialProxy {
       }
       const error = toAppError(thrown);
       exchange.outcome = outcomeOf(error);
-      writeRefusal(request, response, error, this.options.helpUrl, this.options.clock);
+      writeRefusal(exchange, error, this.options.helpUrl, this.options.clock);
       return error;
     }
   }

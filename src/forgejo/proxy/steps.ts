@@ -153,6 +153,7 @@ export async function run(
     try {
       await writeAnswer(exchange.response, answer, match.route, links, restriction, exchange.abort.signal);
     } catch (thrown) {
+      answer.body.destroy();
       throw failure(exchange, thrown);
     }
   } finally {

@@ -99,10 +99,12 @@ async function send(
 ): Promise<Answer> {
   const method = exchange.request.method as Method;
   const { signal } = exchange.abort;
+  if (stream?.errored) throw failure(exchange, stream.errored); // while the token was asked for
   for (let again = method === 'GET' || method === 'HEAD'; ; again = false) {
     try {
       const body = stream === undefined ? {} : { body: stream };
       const answer = await context.agent.request({ origin, path, method, headers, signal, ...body });
+      answer.body.on('error', () => undefined); // whoever reads it sees the error; it may come before anybody does
       return { status: answer.statusCode, headers: answer.headers, body: answer.body };
     } catch (thrown) {
       // A kept connection may have been closed just then; what only reads is asked once more (RFC 9110, 9.2.2).
@@ -122,7 +124,7 @@ function passedHeaders(exchange: Exchange): Record<string, string> {
 }
 
 const discard = (answer: Answer): void => {
-  answer.body.on('error', () => undefined).destroy();
+  answer.body.destroy();
 };
 
 const pathOf = (target: Target): string =>
