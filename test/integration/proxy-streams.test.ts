@@ -218,6 +218,22 @@ describe('credential proxy: streams and faults', function () {
     expect((await answer).statusCode).to.equal(201);
   });
 
+  it('waits as long as a slow answer moves, beyond the time for the first byte', async () => {
+    forge.stream = (_request, response) => {
+      response.writeHead(200, { 'content-type': 'application/octet-stream' });
+      let pieces = 0;
+      const timer = setInterval(() => {
+        response.write('piece ');
+        if (++pieces === 8) {
+          clearInterval(timer);
+          response.end();
+        }
+      }, 100);
+      return true;
+    };
+    expect((await proxy.call(FILE)).text).to.equal('piece '.repeat(8));
+  });
+
   it('cuts an answer that stops in the middle, so that the child cannot take it for whole', async () => {
     forge.stream = (_request, response) => {
       response.writeHead(200, { 'content-type': 'application/json' });

@@ -23,18 +23,18 @@ export interface ProxyLimits {
   readonly connections: number;
   /** Bytes of one request body. */
   readonly bodyBytes: number;
-  /** Milliseconds for a request's headers, and for a connection on which nothing moves. */
+  /** Milliseconds for a request's headers. */
   readonly headers: number;
+  /** Milliseconds for a connection on which nothing moves; more than the forge is given, for until it answers nothing does. */
   readonly idle: number;
 }
 
-export const DEFAULT_LIMITS: ProxyLimits = {
+export const DEFAULT_LIMITS: Omit<ProxyLimits, 'idle'> = {
   perSession: 64,
   inAll: 1024,
   connections: 4096,
   bodyBytes: 1024 * 1024 * 1024,
   headers: 10_000,
-  idle: 150_000,
 };
 
 export interface CredentialProxyOptions {
@@ -67,9 +67,7 @@ export type CompleteOptions = CredentialProxyOptions & {
 };
 
 export function completeOptions(options: CredentialProxyOptions): CompleteOptions {
-  return {
-    ...options,
-    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
-    limits: { ...DEFAULT_LIMITS, ...options.limits },
-  };
+  const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
+  const idle = timeouts.firstByte + timeouts.idle + 30_000;
+  return { ...options, timeouts, limits: { ...DEFAULT_LIMITS, idle, ...options.limits } };
 }
