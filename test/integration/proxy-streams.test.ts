@@ -276,13 +276,17 @@ describe('credential proxy: streams and faults', function () {
   it('survives a child that goes away with half a body while its token is being asked for', async () => {
     for (const type of ['application/octet-stream', 'multipart/form-data; boundary=b']) {
       let give: ((token: string) => void) | undefined;
-      proxy.tokens = () => new Promise((resolve) => (give = resolve));
+      let gone: AbortSignal | undefined;
+      proxy.tokens = (signal) => {
+        gone = signal;
+        return new Promise((resolve) => (give = resolve));
+      };
       const request = open(ASSETS, 'POST', { 'content-type': type, 'content-length': '1000' });
       request.on('error', () => undefined);
       request.write(`--b\r\n${HEAD}half`);
       await until('the token is asked for', async () => give !== undefined);
       request.destroy();
-      await new Promise((next) => setTimeout(next, 50)); // the abort is to arrive before the token
+      await until('the proxy knows', async () => gone?.aborted);
       give?.('t');
     }
     await until('both calls are over', async () => proxy.events.length === 2);

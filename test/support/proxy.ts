@@ -131,7 +131,7 @@ export interface ProxyFixture {
   /** Grants whose token the forge refused. */
   readonly refused: string[];
   /** What the token source answers; a test may change it. */
-  tokens: () => Promise<string>;
+  tokens: (signal: AbortSignal) => Promise<string>;
   addSession(name: string, changes?: Partial<ProxySession> & { policy?: Partial<ServerPolicy> }): ProxySession;
   capability(session?: string): string;
   call(path: string, call?: Call): Promise<Answer>;
@@ -164,7 +164,7 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     key: randomBytes(32),
     find: (name) => sessions.get(name),
     tokens: {
-      token: () => fixture.tokens(),
+      token: (_grant, _access, signal) => fixture.tokens(signal),
       refused: (grant) => void refused.push(grant),
       retain: () => () => undefined,
     },
