@@ -128,18 +128,18 @@ function reportExit({ reason, code, signal }: BackendExit, metrics: Metrics, log
 /** The same link, with its bytes counted and its end noticed. */
 function watched(link: BackendLink, metrics: Metrics, end: () => void): BackendLink {
   void link.exited.then(end);
-  const out = metrics.linkBytes.labels({ direction: 'out' });
-  const into = metrics.linkBytes.labels({ direction: 'in' });
+  const out = { direction: 'out' } as const;
+  const into = { direction: 'in' } as const;
   return {
     phases: link.phases,
     exited: link.exited,
     write: (bytes) => {
-      out.inc(bytes.length);
+      metrics.linkBytes.inc(out, bytes.length);
       return link.write(bytes);
     },
     onData: (consumer) =>
       link.onData((bytes) => {
-        into.inc(bytes.length);
+        metrics.linkBytes.inc(into, bytes.length);
         consumer(bytes);
       }),
     onStderr: (consumer) => link.onStderr(consumer),

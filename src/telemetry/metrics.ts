@@ -3,6 +3,7 @@
  * this file, and a test fails on drift.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Tally } from './tally';
 
 const PREFIX = 'forgejo_mcp_';
 
@@ -18,6 +19,19 @@ export function createMetrics() {
   const registry = new Registry();
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> =>
     new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers: [registry] });
+  const tally = <L extends string>(name: string, help: string, labelNames: readonly L[]): Tally<L> => {
+    const counts = new Tally(labelNames);
+    new Counter({
+      name: `${PREFIX}${name}`,
+      help,
+      labelNames: [...labelNames],
+      registers: [registry],
+      collect() {
+        counts.drain(this);
+      },
+    });
+    return counts;
+  };
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[] = []): Gauge<L> =>
     new Gauge({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers: [registry] });
   const histogram = <L extends string>(
@@ -61,13 +75,13 @@ export function createMetrics() {
       'Time until a broken attach stream was restored, with nothing lost.',
       START_BUCKETS,
     ),
-    linkBytes: counter(
+    linkBytes: tally(
       'link_bytes_total',
       'Bytes between the gateway and children; out: to their stdin, in: from their stdout.',
       ['direction'],
     ),
 
-    calls: counter('calls_total', 'JSON-RPC calls of clients that are over, by MCP method and outcome.', [
+    calls: tally('calls_total', 'JSON-RPC calls of clients that are over, by MCP method and outcome.', [
       'method',
       'outcome',
     ]),
@@ -80,7 +94,7 @@ export function createMetrics() {
     stderr: counter('child_stderr_lines_total', "Lines on children's stderr."),
     dropped: counter('messages_dropped_total', 'Messages that could not be delivered, by why.', ['why']),
 
-    httpRequests: counter(
+    httpRequests: tally(
       'http_requests_total',
       'HTTP requests of clients, by method and status; 499: the client went away unanswered.',
       ['method', 'status'],
@@ -94,7 +108,7 @@ export function createMetrics() {
     httpStreams: gauge('http_streams', 'Event streams to clients that are open.'),
     httpBodyBytes: gauge('http_body_bytes', "Bytes of clients' messages that are held now."),
 
-    authChecks: counter('auth_checks_total', 'Checks of credentials, by outcome and whether the forge was asked.', [
+    authChecks: tally('auth_checks_total', 'Checks of credentials, by outcome and whether the forge was asked.', [
       'outcome',
       'cached',
     ]),

@@ -106,6 +106,27 @@ describe('bearer authentication', () => {
     expect((await check(make({ key: Buffer.alloc(32, 2) }))).grant).to.not.equal(grant);
   });
 
+  it('never mistakes one token for another on one connection', async () => {
+    const who = make();
+    const connection = {};
+    const go = (token: string) =>
+      who.authenticate({ authorization: `Bearer ${token}`, address: '', connection }, server());
+    const first = await go(TOKEN);
+    expect((await go(TOKEN)).grant).to.equal(first.grant);
+    const other = await go(`${TOKEN}0`);
+    expect(other.grant).to.not.equal(first.grant);
+    expect(BearerContext.tokenOf(other)).to.equal(`${TOKEN}0`);
+    const elsewhere = { ...server(), forgejo: { ...server().forgejo, apiUrl: `${url}/` } };
+    const same = await who.authenticate({ authorization: `Bearer ${TOKEN}0`, address: '', connection }, elsewhere);
+    expect(same.grant).to.not.equal(other.grant);
+    answer = json(401, {});
+    clock.advance(60_001);
+    expect(await codeOf(go(TOKEN))).to.equal('AUTH_INVALID');
+    expect(await codeOf(who.authenticate({ authorization: undefined, address: '', connection }, server()))).to.equal(
+      'AUTH_MISSING',
+    );
+  });
+
   it('fingerprints by HMAC-SHA-256 (RFC 2104) and refuses a short key', () => {
     for (const length of [32, 48, 64, 65, 200]) {
       const key = randomBytes(length);

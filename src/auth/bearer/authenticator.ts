@@ -43,6 +43,14 @@ interface Verdict {
   readonly error?: AppError;
 }
 
+/** Credentials, taken apart. */
+interface Presented {
+  readonly authorization: string | undefined;
+  readonly apiUrl: string;
+  readonly token: string;
+  readonly grant: string;
+}
+
 /** RFC 6750, 2.1: `b64token`. Forgejo's own tokens have 40 hex digits, its OAuth tokens are JWTs. */
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*) *$/i;
 const MAX_TOKEN = 8192;
@@ -75,6 +83,8 @@ export class BearerAuthenticator implements Authenticator {
   /** Newest last, so the first is the one to forget. Keyed by fingerprint: no token is kept here. */
   readonly #verdicts = new Map<string, Verdict>();
   readonly #pending = new Map<string, Promise<Verdict>>();
+  /** What was made of a connection's credentials last. Gone with the connection, which holds the same header itself while it reads. */
+  readonly #presented = new WeakMap<object, Presented>();
 
   constructor(options: BearerOptions) {
     this.#options = options;
@@ -86,8 +96,7 @@ export class BearerAuthenticator implements Authenticator {
   async authenticate(credentials: Credentials, server: ServerSpec): Promise<AuthContext> {
     let cached = true;
     try {
-      const token = tokenOf(credentials.authorization);
-      const grant = this.#fingerprints.of(server.forgejo.apiUrl, token);
+      const { token, grant } = this.#read(credentials, server.forgejo.apiUrl);
       let verdict = this.#verdicts.get(grant);
       if (verdict === undefined || verdict.until <= this.#options.clock.now()) {
         cached = false;
@@ -123,6 +132,16 @@ export class BearerAuthenticator implements Authenticator {
   /** Verdicts that are kept now. */
   get size(): number {
     return this.#verdicts.size;
+  }
+
+  /** Token and fingerprint. Clients send the same header over and over on one connection; it is taken apart and hashed once. */
+  #read({ authorization, connection }: Credentials, apiUrl: string): Presented {
+    const before = connection === undefined ? undefined : this.#presented.get(connection);
+    if (before !== undefined && before.authorization === authorization && before.apiUrl === apiUrl) return before;
+    const token = tokenOf(authorization);
+    const presented = { authorization, apiUrl, token, grant: this.#fingerprints.of(apiUrl, token) };
+    if (connection !== undefined) this.#presented.set(connection, presented);
+    return presented;
   }
 
   /** One question to the forge for all requests that wait for the same token. A token that was good before is not held back by the limit. */

@@ -47,7 +47,7 @@ export function authenticate(authenticator: Authenticator): Handler {
     const exchange = exchangeOf(res);
     if (exchange.server === undefined) throw new AppError('INTERNAL', 'The route has no server.');
     exchange.auth = await authenticator.authenticate(
-      { authorization: req.headers.authorization, address: exchange.address },
+      { authorization: req.headers.authorization, address: exchange.address, connection: req.socket },
       exchange.server,
     );
     next();
