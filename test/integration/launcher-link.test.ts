@@ -1,7 +1,7 @@
 /** The sealed link and the real launcher: what a child and its pod may do to a session, and what the driver then sees. */
 import { expect } from 'chai';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ChildCommand, openSealedLink, type SealedLinkOptions } from '../../src/backends/pod/sealed/link';
@@ -322,7 +322,14 @@ describe('launcher: sealed link', function () {
 
     it('whose launcher stands still is cut, and taken up again once it goes on', async () => {
       const { link, got, container } = await open({ limits: { stallDeadlineMs: 300, welcomeDeadlineMs: 300 } });
+      const { pid } = container.process;
       container.process.kill('SIGSTOP');
+      // The signal is sent, not taken: a thread that still runs would answer.
+      await eventually(() =>
+        readdirSync(`/proc/${pid}/task`).every((task) =>
+          / [tT] /.test(readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8')),
+        ),
+      );
       await link.write(Buffer.from('are you there?\n'));
       await eventually(() => link.stats.broken > 0);
       container.process.kill('SIGCONT');
