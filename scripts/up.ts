@@ -1,4 +1,4 @@
-/** `make up`: the product on a real Kubernetes, and two users at work with it. `--down-after` is not needed: `make down` undoes it. */
+/** `make up`: the product on a real Kubernetes, and two users at work with it. `make down` undoes it. */
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
@@ -36,11 +36,9 @@ async function main(): Promise<void> {
       name: 'get_file_contents',
       arguments: { owner: user, repo: 'private-notes', path: 'secret.md' },
     });
-    const text = JSON.stringify(file.content);
-    const secret = app.forge.seed.users[user].secret;
-    say(
-      `${user}: ${tools.length} tools; reads ${user}/private-notes: ${text.includes(secret) || text.includes(Buffer.from(secret).toString('base64').slice(0, 24)) ? secret : text.slice(0, 200)}`,
-    );
+    const secret = app.forge.seed.users[user].secret.trim();
+    if (!JSON.stringify(file.content).includes(secret)) throw new Error(`${user} cannot read the own private file`);
+    say(`${user}: ${tools.length} tools; reads ${user}/private-notes/secret.md: "${secret}"`);
   }
   for (const { client, transport } of users) {
     await transport.terminateSession();

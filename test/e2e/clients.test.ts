@@ -77,8 +77,8 @@ describe('an official MCP client through the gateway in the cluster', () => {
         users.map(async (user, i) => {
           const conversation = conversations[i];
           expect(await conversation.tools()).to.include('get_file_contents');
-          const own = app.forge.seed.users[user].secret;
-          const theirs = app.forge.seed.users[other(user)].secret;
+          const own = app.forge.seed.users[user].secret.trim();
+          const theirs = app.forge.seed.users[other(user)].secret.trim();
           const mine = await conversation.readFile(user);
           expect(shows(mine, own), `${user} reads the own file: ${JSON.stringify(mine).slice(0, 300)}`).to.equal(true);
           expect(shows(await conversation.readFile(other(user)), theirs), `${user} reads the other's file`).to.equal(
