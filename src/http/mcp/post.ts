@@ -85,7 +85,7 @@ async function call(
   const sink = new PostSink(res, options.streams, options.jsonMs, headers);
   const first = request.method === 'initialize' ? new InitializeSink(sink) : undefined;
   try {
-    await handle.call(request, first ?? sink);
+    await (first === undefined ? handle.call(request, sink) : handle.call(request, first).catch(atStart));
     if (first?.refusal !== undefined) throw first.refusal;
     sink.finish();
   } catch (thrown) {
@@ -97,6 +97,18 @@ async function call(
     await sink.send(failure, JSON.stringify(failure))?.catch(() => undefined); // then the client is gone as well
     sink.finish();
   }
+}
+
+/** A child that was gone before `initialize` could be sent: no session has ended, a start has failed. */
+function atStart(thrown: unknown): never {
+  if (!(thrown instanceof AppError) || thrown.code !== 'SESSION_ENDED') throw thrown;
+  throw new AppError(
+    'BACKEND_CRASHED',
+    'The server of this session ended by itself at its start. Tell your administrator.',
+    {
+      cause: thrown,
+    },
+  );
 }
 
 /** A notification or an answer: 202 once the child's side has taken it, and no body. */
