@@ -6,19 +6,21 @@ cd "$(dirname "$0")/.."
 mkdir -p .run/test
 rm -f .run/test/*
 began=$SECONDS
+PART_DEADLINE=2700 # seconds
 failed=()
 
-# part NAME COMMAND... - runs one part in the foreground and notes its time and result.
+# part NAME COMMAND... - runs one part in the foreground and notes its time and result. It writes to a file that is shown as it grows: with a
+# pipe, a process that the part left behind would keep the reader, and with it the whole run, waiting.
 part() {
-  local name=$1 from=$SECONDS
+  local name=$1 from=$SECONDS log=.run/test/$1.log pid result
   shift
   printf '\n=== %s\n' "$name"
-  if "$@" 2>&1 | tee ".run/test/$name.log"; then
-    echo "$name $((SECONDS - from)) ok" >>.run/test/parts
-  else
-    echo "$name $((SECONDS - from)) FAILED" >>.run/test/parts
-    failed+=("$name")
-  fi
+  timeout --kill-after 30 "$PART_DEADLINE" "$@" >"$log" 2>&1 </dev/null &
+  pid=$!
+  tail -n +1 -s 0.2 -f --pid=$pid "$log"
+  if wait $pid; then result=ok; else result=FAILED; fi
+  echo "$name $((SECONDS - from)) $result" >>.run/test/parts
+  [ $result = ok ] || failed+=("$name")
 }
 
 # lane NAME COMMAND... - the same in the background, its output kept for when it is joined.
@@ -27,7 +29,7 @@ lane() {
   shift
   (
     from=$SECONDS
-    if "$@" >".run/test/$name.log" 2>&1; then result=ok; else result=FAILED; fi
+    if timeout --kill-after 30 "$PART_DEADLINE" "$@" >".run/test/$name.log" 2>&1 </dev/null; then result=ok; else result=FAILED; fi
     echo "$name $((SECONDS - from)) $result" >>.run/test/parts
     [ $result = ok ]
   ) &

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { request } from 'undici';
 import { installed, type Installed } from '../support/installed';
+import { eventData } from '../support/event-stream';
 import { McpClient } from '../support/mcp';
 import { until } from '../support/until';
 
@@ -146,25 +147,11 @@ async function streamCall(
     signal: AbortSignal.timeout(200_000),
   });
   expect(statusCode).to.equal(200);
-  let parts: Buffer[] = [];
   let answer = '';
-  for await (const chunk of body) {
-    let rest = chunk as Buffer;
-    for (let cut = rest.indexOf('\n\n'); cut >= 0; cut = rest.indexOf('\n\n')) {
-      parts.push(rest.subarray(0, cut));
-      const event = Buffer.concat(parts).toString('utf8');
-      parts = [];
-      rest = rest.subarray(cut + 2);
-      const data = event
-        .split('\n')
-        .find((line) => line.startsWith('data:'))
-        ?.slice(5);
-      if (data === undefined || data.trim() === '') continue;
-      const message = JSON.parse(data);
-      if ('result' in message || 'error' in message) answer = JSON.stringify(message);
-      else onMessage(message);
-    }
-    parts.push(rest);
+  for await (const data of eventData(body)) {
+    const message = JSON.parse(data);
+    if ('result' in message || 'error' in message) answer = data;
+    else onMessage(message);
   }
   return answer;
 }

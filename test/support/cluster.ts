@@ -171,7 +171,7 @@ export const podExec = (
 export const onNode = (command: readonly string[], options?: RunOptions): Promise<string> =>
   run(join(scripts, 'enter.sh'), command, options);
 
-/** Starts a command in the cluster's namespaces, and hands back its process. The caller ends it. */
+/** Starts a command in the cluster's namespaces, and hands back its process. It must end with its input: a signal reaches nsenter only. */
 export const spawnOnNode = (command: readonly string[]): ChildProcess =>
   spawn(join(scripts, 'enter.sh'), command, { env: cluster().env, stdio: ['pipe', 'pipe', 'inherit'] });
 

@@ -15,7 +15,8 @@ export async function standIn(address: string, port: number): Promise<StandIn> {
   await onNode(['ip', 'link', 'add', device, 'type', 'bridge']);
   await onNode(['ip', 'address', 'add', `${address}/32`, 'dev', device]);
   await onNode(['ip', 'link', 'set', device, 'up']);
-  const listen = `require('net').createServer((s)=>s.on('error',()=>{}).end('hello')).listen(${port},'${address}',()=>console.log('up'))`;
+  // It ends with its input: it runs below nsenter, so a signal sent from here would end nsenter alone.
+  const listen = `process.stdin.resume().on('end',()=>process.exit());require('net').createServer((s)=>s.on('error',()=>{}).end('hello')).listen(${port},'${address}',()=>console.log('up'))`;
   const probe = `const s=require('net').connect(${port},'${address}');s.on('connect',()=>process.exit(0));s.on('error',()=>process.exit(1))`;
   const listener = spawnOnNode([process.execPath, '-e', listen]);
   await Promise.race([
@@ -29,7 +30,9 @@ export async function standIn(address: string, port: number): Promise<StandIn> {
         () => false,
       ),
     async remove() {
-      listener.kill('SIGKILL');
+      const exited = once(listener, 'exit', { signal: AbortSignal.timeout(10_000) });
+      listener.stdin!.end();
+      await exited;
       await removeDevice();
     },
   };
