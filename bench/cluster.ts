@@ -1,18 +1,16 @@
 /** On the cluster: a bare pod, a bare attach to the same child, and the gateway in its pods, all in one run. */
-import { setImmediate as turn } from 'node:timers/promises';
 import { openAttach } from '../src/backends/pod/attach';
 import { KubeClient } from '../src/backends/pod/kube/client';
 import { Credentials } from '../src/backends/pod/kube/credentials';
-import type { AttachTransport } from '../src/backends/pod/transport';
 import { systemClock } from '../src/clock';
 import { cluster, createNamespace, deleteNamespaces, restricted } from '../test/support/cluster';
 import { Installed } from '../test/support/installed';
-import { measure, rows } from './http';
+import { bare, calls, opens, server } from './contender';
 import { BareClient } from './pipe';
-import { type Figures, figures, goal, load, table } from './stats';
+import { type Figures, goal, table } from './stats';
 
-const CALL = { name: 'test_simple_text', arguments: {} };
 const OPENS = 12;
+const SESSIONS = [1, 16, 50];
 
 /** Bare pods with the child as their only process, and nothing of ours in between. */
 class BarePods {
@@ -22,7 +20,7 @@ class BarePods {
   constructor(private readonly namespace: string) {}
 
   /** Creates a pod, waits on a watch until it runs, attaches, and has `initialize` answered. */
-  async open(): Promise<{ client: BareClient; transport: AttachTransport; name: string }> {
+  async open(): Promise<{ client: BareClient; close(): Promise<void> }> {
     const name = `bare-${++this.count}`;
     const signal = AbortSignal.timeout(60_000);
     const watch = await this.kube.stream(
@@ -50,17 +48,21 @@ class BarePods {
     });
     const client = new BareClient(transport);
     await client.initialize();
-    return { client, transport, name };
-  }
-
-  async remove(name: string): Promise<void> {
-    await this.kube.core((api, options) =>
-      api.deleteNamespacedPod({ name, namespace: this.namespace, gracePeriodSeconds: 0 }, options),
-    );
+    const close = async (): Promise<void> => {
+      transport.close();
+      await this.remove(name);
+    };
+    return { client, close };
   }
 
   close(): Promise<void> {
     return this.kube.close();
+  }
+
+  private async remove(name: string): Promise<void> {
+    await this.kube.core((api, options) =>
+      api.deleteNamespacedPod({ name, namespace: this.namespace, gracePeriodSeconds: 0 }, options),
+    );
   }
 
   private manifest(name: string): object {
@@ -90,55 +92,35 @@ class BarePods {
 export async function benchCluster(seconds: number): Promise<boolean> {
   const app = await Installed.create((step) => console.error(step));
   const namespace = await createNamespace('bench');
-  const bare = new BarePods(namespace);
+  const pods = new BarePods(namespace);
+  const attach = bare('bare pod', () => pods.open());
+  const ours = server('gateway, pod driver', new URL(app.url('everything')), app.tokens.alice);
 
-  const url = new URL(app.url('everything'));
-  const token = app.tokens.alice;
-  // Bare and through the gateway by turns, so that whatever else the machine does falls on both.
-  const bareOpens: number[] = [];
-  const ourOpens: number[] = [];
-  for (let i = 0; i < OPENS; i++) {
-    const from = performance.now();
-    const { transport, name } = await bare.open();
-    bareOpens.push(performance.now() - from);
-    transport.close();
-    await bare.remove(name);
-    await turn();
-    const ours = await measure(url.origin, url.pathname, { seconds: 0, opens: 1, token, sessions: [] });
-    ourOpens.push(ours.open.p50);
+  const [bareOpen, ourOpen] = await opens([attach, ours], OPENS);
+  const rows: [string, Figures][] = [
+    ['bare pod: create, run, attach, initialize and first call', bareOpen],
+    ['gateway, pod driver: open and first call', ourOpen],
+  ];
+  const byCount = new Map<number, readonly [Figures, Figures]>();
+  for (const count of SESSIONS) {
+    const [bareCalls, ourCalls] = await calls([attach, ours], count, seconds);
+    byCount.set(count, [bareCalls, ourCalls]);
+    rows.push([`bare attach: call, ${count} in flight`, bareCalls]);
+    rows.push([`gateway, pod driver: call, ${count} sessions`, ourCalls]);
   }
-  const sum = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0);
-  const bareOpen = figures(bareOpens, sum(bareOpens));
-  const ourOpen = figures(ourOpens, sum(ourOpens));
-
-  const { client, transport, name } = await bare.open();
-  const attach1 = await load([() => client.request('tools/call', CALL)], seconds * 1000);
-  const attach16 = await load(
-    Array.from({ length: 16 }, () => () => client.request('tools/call', CALL)),
-    seconds * 1000,
-  );
-  transport.close();
-  await bare.remove(name);
-
-  const ours = await measure(url.origin, url.pathname, { seconds, opens: 5, token });
-  await bare.close();
+  await pods.close();
   await deleteNamespaces(namespace);
 
-  const list: [string, Figures][] = [
-    ['bare pod: create, run, attach, initialize', bareOpen],
-    ['gateway: open and first call', ourOpen],
-    ['bare attach: call, 1 in flight', attach1],
-    ['bare attach: call, 16 in flight', attach16],
-    ...rows('gateway, pod driver', ours),
-  ];
-  table('On the cluster, the same child', list);
+  table('On the cluster, the same child', rows);
   console.log();
+  const [bare1, ours1] = byCount.get(1)!;
+  const [bare16, ours16] = byCount.get(16)!;
   return [
     goal('open, against the bare pod (p50)', ourOpen.p50 / bareOpen.p50, '<=', 1.25),
-    goal('p50 of a call above the bare attach', ours.calls.get(1)!.p50 - attach1.p50, '<=', 0.7, 'ms'),
+    goal('p50 of a call above the bare attach', ours1.p50 - bare1.p50, '<=', 0.7, 'ms'),
     goal(
       'calls per second at 16 sessions, against the bare attach with 16 in flight',
-      ours.calls.get(16)!.rate / attach16.rate,
+      ours16.rate / bare16.rate,
       '>=',
       0.6,
     ),

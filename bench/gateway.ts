@@ -9,8 +9,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(__dirname, '..');
 
 export interface Running {
-  readonly origin: string;
-  readonly path: string;
+  readonly url: URL;
   readonly pid: number;
   stop(): Promise<void>;
 }
@@ -36,10 +35,9 @@ async function ready(url: string, child: ChildProcess): Promise<void> {
   throw new Error(`${url} did not get ready`);
 }
 
-function running(child: ChildProcess, origin: string, path: string, clean: () => Promise<void>): Running {
+function running(child: ChildProcess, port: number, clean: () => Promise<void>): Running {
   return {
-    origin,
-    path,
+    url: new URL(`http://127.0.0.1:${port}/mcp`),
     pid: child.pid!,
     async stop() {
       const exited = once(child, 'exit');
@@ -73,7 +71,7 @@ export async function startGateway(command: readonly string[], forge: string): P
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   await ready(`http://127.0.0.1:${ops}/readyz`, child);
-  return running(child, `http://127.0.0.1:${port}`, '/mcp', () => rm(folder, { recursive: true }));
+  return running(child, port, () => rm(folder, { recursive: true }));
 }
 
 /** The npm bridge supergateway, stateful: one child a session, as here. */
@@ -89,5 +87,5 @@ export async function startSupergateway(command: readonly string[]): Promise<Run
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
   await ready(`http://127.0.0.1:${port}/healthz`, child);
-  return running(child, `http://127.0.0.1:${port}`, '/mcp', async () => undefined);
+  return running(child, port, async () => undefined);
 }

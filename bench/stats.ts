@@ -10,54 +10,46 @@ export interface Figures {
   readonly count: number;
 }
 
-/** @param samples milliseconds; @param elapsed milliseconds of wall time for all of them. */
-export function figures(samples: readonly number[], elapsed: number): Figures {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
-  return { rate: (samples.length / elapsed) * 1000, p50: at(0.5), p95: at(0.95), p99: at(0.99), count: samples.length };
+/** What one stretch of work took: each call, and all of them together. */
+export interface Samples {
+  /** Milliseconds. */
+  readonly each: readonly number[];
+  /** Milliseconds of wall time. */
+  readonly elapsed: number;
 }
 
-/** Runs `work` from `workers` loops at once for `ms`, after a tenth of that as warm-up, and times each call. */
-export async function load(workers: readonly (() => Promise<unknown>)[], ms: number): Promise<Figures> {
-  const samples: number[] = [];
-  const warm = performance.now() + ms / 10;
-  const end = warm + ms;
-  let first = Number.NaN;
+/** The figures of several stretches taken together. */
+export function figures(stretches: readonly Samples[]): Figures {
+  const sorted = stretches.flatMap((stretch) => stretch.each).sort((a, b) => a - b);
+  const elapsed = stretches.reduce((sum, stretch) => sum + stretch.elapsed, 0);
+  const at = (q: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? Number.NaN;
+  return { rate: (sorted.length / elapsed) * 1000, p50: at(0.5), p95: at(0.95), p99: at(0.99), count: sorted.length };
+}
+
+/** Runs `workers` at once, each in a loop, for `ms`, and times each call. */
+export async function load(workers: readonly (() => Promise<unknown>)[], ms: number): Promise<Samples> {
+  const each: number[] = [];
+  const begin = performance.now();
+  const end = begin + ms;
   await Promise.all(
     workers.map(async (work) => {
-      for (;;) {
-        const from = performance.now();
-        if (from >= end) return;
+      for (let from = begin; from < end;) {
         await work();
-        if (from >= warm) {
-          if (Number.isNaN(first)) first = from;
-          samples.push(performance.now() - from);
-        }
+        const now = performance.now();
+        each.push(now - from);
+        from = now;
       }
     }),
   );
-  return figures(samples, performance.now() - first);
+  return { each, elapsed: performance.now() - begin };
 }
 
-/** Times each of `jobs`, at most `atOnce` running. */
-export async function each<T>(
-  jobs: readonly (() => Promise<T>)[],
-  atOnce: number,
-): Promise<{ figures: Figures; results: T[] }> {
-  const samples: number[] = [];
-  const results: T[] = [];
-  const queue = [...jobs];
-  const began = performance.now();
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      for (let job = queue.shift(); job; job = queue.shift()) {
-        const from = performance.now();
-        results.push(await job());
-        samples.push(performance.now() - from);
-      }
-    }),
-  );
-  return { figures: figures(samples, performance.now() - began), results };
+/** Times one piece of work. */
+export async function timed(work: () => Promise<void>): Promise<Samples> {
+  const from = performance.now();
+  await work();
+  const elapsed = performance.now() - from;
+  return { each: [elapsed], elapsed };
 }
 
 const cell = (n: number): string => (Number.isNaN(n) ? '-' : n >= 100 ? n.toFixed(0) : n.toFixed(2));

@@ -163,15 +163,17 @@ class StdioChannel implements Channel {
     const written = this.#out.send(
       JSON.stringify({ ...notification, params: { ...notification.params, requestId: call.key } }),
     );
-    this.#end(call, 'cancelled');
+    this.#calls.delete(call);
+    this.#observe(call, 'cancelled');
     call.settle();
     await written;
   }
 
   /** The child answered. An `initialize` that failed ends the conversation: there is no session to speak of. */
   #finish(call: Call, message: JsonRpcMessage, json: string): void {
-    if (!this.#end(call, 'error' in message ? 'failed' : 'answered')) return;
+    if (!this.#calls.delete(call)) return;
     this.#router.toCall(call, message, json, call.settle);
+    this.#observe(call, 'error' in message ? 'failed' : 'answered'); // after the client was served
     if (!call.initialize) return;
     const result = 'result' in message ? message.result : undefined;
     if (isObject(result) && typeof result.protocolVersion === 'string') this.#protocolVersion = result.protocolVersion;
@@ -202,13 +204,6 @@ class StdioChannel implements Channel {
     this.#observe(call, outcome);
     const failure = failureOf(call.id, error, reason);
     this.#router.toCall(call, failure, JSON.stringify(failure), call.settle);
-  }
-
-  /** Takes a call out and tells the observer; false when it was out already. */
-  #end(call: Call, outcome: 'answered' | 'failed' | 'cancelled'): boolean {
-    if (!this.#calls.delete(call)) return false;
-    this.#observe(call, outcome);
-    return true;
   }
 
   #observe(call: Call, outcome: Parameters<ChannelObserver['call']>[1]): void {

@@ -63,10 +63,11 @@ function isTrusted(trusted: BlockList, address: string): boolean {
   return family !== 0 && trusted.check(address, family === 6 ? 'ipv6' : 'ipv4');
 }
 
+const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+
 /** Node shows IPv4 peers of a dual-stack listener as `::ffff:192.0.2.1`; proxies may add a port or brackets. */
 function plain(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address);
-  if (mapped?.[1] !== undefined) return mapped[1];
+  if (isIP(address) !== 0) return MAPPED.exec(address)?.[1] ?? address;
   const bracketed = /^\[([^\]]+)\](?::\d+)?$/.exec(address);
   if (bracketed?.[1] !== undefined) return bracketed[1];
   const withPort = /^(\d+\.\d+\.\d+\.\d+):\d+$/.exec(address);

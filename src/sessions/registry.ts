@@ -67,6 +67,8 @@ export class Registry implements Sessions {
   readonly #caps: Caps;
   readonly #ledger: Ledger;
   readonly #sessions = new Map<string, Session>();
+  /** The same sessions by id, once they are active: a look-up on every request, which hashing would make dearer. */
+  readonly #byId = new Map<string, Session>();
   readonly #counts = { starting: 0, active: 0, ending: 0 };
   readonly #sweeper: Timer;
   #purgedAt: number;
@@ -173,6 +175,8 @@ export class Registry implements Sessions {
   #activate(session: Session, channel: Channel, id: string, signal: AbortSignal, began: number): SessionHandle {
     session.channel = channel;
     session.state = 'active';
+    this.#byId.set(id, session);
+    void session.gone.then(() => this.#byId.delete(id));
     this.#count('starting', -1);
     this.#count('active', 1);
     void channel.ended.then((end) => this.#childEnded(session, end));
@@ -215,7 +219,7 @@ export class Registry implements Sessions {
   ): Promise<{ session: Session; channel: Channel }> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (id === undefined || id === '') throw refusals.idMissing();
-    const session = this.#sessions.get(sessionName(id));
+    const session = this.#byId.get(id);
     if (session === undefined) return this.#refuseUnfound(id);
     const { channel } = session;
     if (session.state !== 'active' || channel === undefined || this.#isOver(session)) throw this.#endedNow();
