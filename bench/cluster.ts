@@ -5,7 +5,7 @@ import { Credentials } from '../src/backends/pod/kube/credentials';
 import { systemClock } from '../src/clock';
 import { cluster, createNamespace, deleteNamespaces, restricted } from '../test/support/cluster';
 import { Installed } from '../test/support/installed';
-import { bare, calls, opens, server } from './contender';
+import { bare, bareEach, type BareChild, calls, opens, server } from './contender';
 import { BareClient } from './pipe';
 import { type Figures, goal, table } from './stats';
 
@@ -13,14 +13,14 @@ const OPENS = 12;
 const SESSIONS = [1, 16, 50];
 
 /** Bare pods with the child as their only process, and nothing of ours in between. */
-class BarePods {
+export class BarePods {
   private readonly kube = new KubeClient(new Credentials(cluster().kubeconfig));
   private count = 0;
 
   constructor(private readonly namespace: string) {}
 
   /** Creates a pod, waits on a watch until it runs, attaches, and has `initialize` answered. */
-  async open(): Promise<{ client: BareClient; close(): Promise<void> }> {
+  async open(): Promise<BareChild> {
     const name = `bare-${++this.count}`;
     const signal = AbortSignal.timeout(60_000);
     const watch = await this.kube.stream(
@@ -94,6 +94,7 @@ export async function benchCluster(seconds: number): Promise<boolean> {
   const namespace = await createNamespace('bench');
   const pods = new BarePods(namespace);
   const attach = bare('bare pod', () => pods.open());
+  const each = bareEach('bare pods, one for each call in flight', () => pods.open());
   const ours = server('gateway, pod driver', new URL(app.url('everything')), app.tokens.alice);
 
   const [bareOpen, ourOpen] = await opens([attach, ours], OPENS);
@@ -103,9 +104,10 @@ export async function benchCluster(seconds: number): Promise<boolean> {
   ];
   const byCount = new Map<number, readonly [Figures, Figures]>();
   for (const count of SESSIONS) {
-    const [bareCalls, ourCalls] = await calls([attach, ours], count, seconds);
+    const [bareCalls, ourCalls, eachCalls] = await calls([attach, ours, each], count, seconds);
     byCount.set(count, [bareCalls, ourCalls]);
     rows.push([`bare attach: call, ${count} in flight`, bareCalls]);
+    rows.push([`bare attaches, a pod for each: call, ${count} in flight`, eachCalls]);
     rows.push([`gateway, pod driver: call, ${count} sessions`, ourCalls]);
   }
   await pods.close();

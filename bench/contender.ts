@@ -36,13 +36,33 @@ export function server(name: string, url: URL, token?: string): Contender {
   };
 }
 
-/** The child itself, with nothing in between: every call is in flight on the one link. */
-export function bare(name: string, open: () => Promise<{ client: BareClient; close: () => Promise<void> }>): Contender {
+export interface BareChild {
+  readonly client: BareClient;
+  readonly close: () => Promise<void>;
+}
+
+/** One child with nothing in between: every call is in flight on the one link. */
+export function bare(name: string, open: () => Promise<BareChild>): Contender {
   return {
     name,
     async open(count) {
       const { client, close } = await open();
       return { calls: Array.from({ length: count }, () => () => client.request('tools/call', CALL)), close };
+    },
+  };
+}
+
+/** A child for each call that is in flight, as the product has them, with nothing in between. */
+export function bareEach(name: string, open: () => Promise<BareChild>): Contender {
+  return {
+    name,
+    async open(count) {
+      const children: BareChild[] = [];
+      while (children.length < count) children.push(await open());
+      return {
+        calls: children.map((child) => () => child.client.request('tools/call', CALL)),
+        close: async () => void (await Promise.all(children.map((child) => child.close()))),
+      };
     },
   };
 }

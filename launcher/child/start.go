@@ -44,6 +44,9 @@ func Start(claim *wire.Claim) (*Process, error) {
 	if err != nil {
 		return nil, startError(claim, err)
 	}
+	if err := writeFiles(claim.Files); err != nil {
+		return nil, &StartError{Code: 126, Text: err.Error()}
+	}
 	var ends [6]int // stdin, stdout, stderr: read end, write end
 	made := 0
 	defer func() {

@@ -38,11 +38,13 @@ type Limits struct {
 
 // Claim starts a child.
 type Claim struct {
-	Key    []byte            `json:"key"`
-	Epoch  uint32            `json:"epoch"`
-	Argv   []string          `json:"argv"`
-	Env    map[string]string `json:"env"`
-	Cwd    string            `json:"cwd,omitempty"`
+	Key   []byte            `json:"key"`
+	Epoch uint32            `json:"epoch"`
+	Argv  []string          `json:"argv"`
+	Env   map[string]string `json:"env"`
+	Cwd   string            `json:"cwd,omitempty"`
+	// Files are made before the child starts, by path; their contents are no secrets.
+	Files  map[string]string `json:"files,omitempty"`
 	Limits Limits            `json:"limits"`
 }
 
@@ -113,6 +115,11 @@ func (c *Claim) check() error {
 	for _, arg := range append(c.Argv[:len(c.Argv):len(c.Argv)], c.Cwd) {
 		if strings.Contains(arg, "\x00") {
 			return Refusal("claim: a NUL byte in argv or cwd")
+		}
+	}
+	for path := range c.Files {
+		if !strings.HasPrefix(path, "/") || strings.HasSuffix(path, "/") || strings.Contains(path, "\x00") {
+			return Refusal("claim: a file's path is not absolute")
 		}
 	}
 	for name, value := range c.Env {

@@ -102,6 +102,7 @@ func makeVectors(t *testing.T) vectors {
 		Key: testKey, Epoch: 5, Argv: []string{"forgejo-mcp", "--transport", "stdio"},
 		Env:    map[string]string{"FORGEJO_URL": "http://10.0.0.1:3000", "NAME": "Zoë ☃"},
 		Cwd:    "/data",
+		Files:  map[string]string{"/dev/shm/forgejo-mcp-operator/ca.crt": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"},
 		Limits: Limits{StdinWindow: 524288, OutputWindow: 524288, PodGraceMs: 3000, LingerMs: 60000},
 	}
 	line, err := v.Claim.Claim.AppendLine(nil)

@@ -109,6 +109,8 @@ func TestClaimsThatAreRefused(t *testing.T) {
 		with("env", map[string]string{"": "x"}):     "claim: an environment variable's name or value cannot be one",
 		with("env", map[string]string{"A=": "x"}):   "claim: an environment variable's name or value cannot be one",
 		with("env", map[string]string{"A": "\x00"}): "claim: an environment variable's name or value cannot be one",
+		with("files", map[string]string{"a": "x"}):  "claim: a file's path is not absolute",
+		with("files", map[string]string{"/a/": ""}): "claim: a file's path is not absolute",
 		with("limits.stdinWindow", MinWindow-1):     "claim: limits.stdinWindow is out of range",
 		with("limits.outputWindow", MaxWindow+1):    "claim: limits.outputWindow is out of range",
 		with("limits.podGraceMs", -1):               "claim: limits.podGraceMs is out of range",

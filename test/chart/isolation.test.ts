@@ -37,7 +37,6 @@ async function podOf(manifests: readonly Manifest[], component: 'session' | 'can
     session: 'a'.repeat(40),
     user: 'u',
     userNamespace: true,
-    ca: 'PEM',
   });
 }
 

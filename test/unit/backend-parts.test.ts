@@ -2,11 +2,13 @@
 import { spawn } from 'node:child_process';
 import { expect } from 'chai';
 import { abortable, startBudget } from '../../src/backends/budget';
+import { CA_FILE, childCommand } from '../../src/backends/pod/command';
 import { exitOf } from '../../src/backends/exit';
 import { Slots } from '../../src/backends/slots';
 import { identify, runs } from '../../src/backends/process/identity';
 import { never } from '../contract/backend';
 import { FakeClock } from '../support/fake-link';
+import { serverSpec } from '../support/server-spec';
 
 const caught = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
@@ -108,5 +110,29 @@ describe('identity of a process', () => {
 
   it('is none for what is no process', () => {
     for (const pid of [0, 1, -1, 1.5, NaN, 2 ** 31 - 1]) expect(identify(pid), String(pid)).to.equal(undefined);
+  });
+});
+
+describe('command of a pod’s child', () => {
+  const server = serverSpec({ command: ['/child'], env: { A: 'server', SSL_CERT_FILE: '/own.crt' } });
+
+  it('names the CA’s file in the variables of the setting, unless the server has one of its own', () => {
+    const command = childCommand(
+      server,
+      { B: 'secret' },
+      { ca: 'PEM', caEnv: ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS'] },
+    );
+    expect(command).to.deep.equal({
+      argv: ['/child'],
+      env: { A: 'server', B: 'secret', SSL_CERT_FILE: '/own.crt', NODE_EXTRA_CA_CERTS: CA_FILE },
+      files: { [CA_FILE]: 'PEM' },
+    });
+  });
+
+  it('has no file where there is no CA', () => {
+    expect(childCommand(server, { A: 'secret wins' }, {})).to.deep.equal({
+      argv: ['/child'],
+      env: { A: 'secret wins', SSL_CERT_FILE: '/own.crt' },
+    });
   });
 });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { CA_FILE, podManifest, type PodManifestOptions } from '../../src/backends/pod/manifest';
+import { podManifest, type PodManifestOptions } from '../../src/backends/pod/manifest';
 import { serverSpec } from '../support/server-spec';
 
 const SESSION = '0123456789abcdef0123456789abcdef01234567';
@@ -140,19 +140,10 @@ describe('pod manifest', () => {
     expect(spec?.volumes).to.deep.equal([{ name: 'launcher', emptyDir: { sizeLimit: '16Mi' } }]);
   });
 
-  it('projects the CA from an annotation into a file', () => {
-    const { metadata, spec } = podManifest(options({ ca: 'PEM' }));
-    expect(metadata?.annotations).to.include({ 'forgejo-mcp-operator/proxy-ca': 'PEM' });
-    expect(spec?.volumes).to.deep.equal([
-      {
-        name: 'ca',
-        downwardAPI: {
-          defaultMode: 0o444,
-          items: [{ path: 'ca.crt', fieldRef: { fieldPath: "metadata.annotations['forgejo-mcp-operator/proxy-ca']" } }],
-        },
-      },
-    ]);
-    expect(spec?.containers[0]?.volumeMounts?.[0]?.mountPath).to.equal(CA_FILE.replace(/\/ca\.crt$/, ''));
+  it('has no volume where the image brings the launcher: any volume costs a session 300 ms', () => {
+    const { spec } = podManifest(options());
+    expect(spec).to.not.have.any.keys('volumes', 'initContainers');
+    expect(spec?.containers[0]).to.not.have.property('volumeMounts');
   });
 
   it('is a canary without session and user', () => {
@@ -187,7 +178,7 @@ describe('pod manifest', () => {
   });
 
   it('is the same for the same options, and changes none of them', () => {
-    const given = options({ ca: 'PEM' });
+    const given = options();
     const before = JSON.stringify(given);
     expect(podManifest(given)).to.deep.equal(podManifest(given));
     expect(JSON.stringify(given)).to.equal(before);

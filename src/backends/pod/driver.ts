@@ -8,13 +8,14 @@ import { abortable, type Budget, startBudget } from '../budget';
 import type { Backend, BackendLink, BackendSpec, StartPhase } from '../contract';
 import { Slots } from '../slots';
 import { openAttach } from './attach';
+import { childCommand, type Trust } from './command';
 import { UserNamespaces } from './canary';
 import { isFinal } from './ending';
 import { explainDeadline, judge } from './judge';
 import type { KubeClient } from './kube/client';
 import { fromFault, KubeError } from './kube/error';
 import { PodLink } from './link';
-import { CA_FILE, podManifest } from './manifest';
+import { podManifest } from './manifest';
 import { CONTAINER, installSelector, podName, podSuffix } from './names';
 import type { PodState } from './pod-state';
 import { Pods } from './pods';
@@ -42,7 +43,7 @@ export interface PodBackendObserver {
   attachRestored(seconds: number): void;
 }
 
-export interface PodBackendOptions {
+export interface PodBackendOptions extends Trust {
   /** Stays the caller's: close it after {@link PodBackend.stop}. */
   readonly kube: KubeClient;
   /** The sessions' namespace. */
@@ -51,10 +52,6 @@ export interface PodBackendOptions {
   readonly install: string;
   /** Names this run of the gateway; random, never used again. */
   readonly run: string;
-  /** The credential proxy's CA certificate (PEM, public), for children that reach the proxy over TLS. */
-  readonly ca?: string;
-  /** Names of the child's environment variables that point at the CA's file. `SSL_CERT_FILE` unless set. */
-  readonly caEnv?: readonly string[];
   /** Pods that may be starting at once. */
   readonly maxStarting?: number;
   readonly log: Logger;
@@ -170,7 +167,7 @@ export class PodBackend implements Backend {
 
   /** Pod, attach, claim. What it made so far is in `start`, for the caller to remove. */
   async #start(spec: BackendSpec, budget: Budget, start: Start): Promise<BackendLink> {
-    const { namespace, install, run, ca, log } = this.#options;
+    const { namespace, install, run, log } = this.#options;
     const { server, session, user } = spec;
     const userNamespace = await abortable(this.#userNamespaces.decide(server), budget.signal);
     const pod = podName(session, podSuffix());
@@ -191,7 +188,6 @@ export class PodBackend implements Backend {
         session,
         user,
         userNamespace,
-        ...(ca === undefined ? {} : { ca }),
       }),
       budget.signal,
     );
@@ -232,8 +228,7 @@ export class PodBackend implements Backend {
     budget: Budget,
     start: Start,
   ): Promise<SealedLink> {
-    const { observer, log, ca, caEnv } = this.#options;
-    const trust = ca === undefined ? [] : (caEnv ?? ['SSL_CERT_FILE']).map((name) => [name, CA_FILE] as const);
+    const { observer, log } = this.#options;
     try {
       return await openSealedLink({
         connect: async (signal) => {
@@ -243,7 +238,7 @@ export class PodBackend implements Backend {
         },
         key: randomBytes(32),
         epoch: 1,
-        claim: { argv: spec.server.command, env: { ...Object.fromEntries(trust), ...spec.server.env, ...secrets } },
+        claim: childCommand(spec.server, secrets, this.#options),
         clock: this.#clock,
         limits: { reattachDeadlineMs: REATTACH_MS },
         events: {

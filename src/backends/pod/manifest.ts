@@ -1,10 +1,11 @@
 /**
  * The pod of one session, from one options object, without side effects. It meets the `restricted` Pod Security Standard, has no secret in
- * it, no service account token, no DNS and nothing writable; what the child needs to know comes over the launcher's claim.
+ * it, no service account token, no DNS and no volume (any volume makes the kubelet look again only after 300 ms); what the child needs comes
+ * over the launcher's claim.
  */
-import type { V1Container, V1OwnerReference, V1Pod, V1Volume } from '@kubernetes/client-node';
+import type { V1Container, V1OwnerReference, V1Pod } from '@kubernetes/client-node';
 import type { ServerSpec } from '../../config/server';
-import { CA_ANNOTATION, CONTAINER, INIT_CONTAINER, LABEL_PREFIX, LABELS, labelValue } from './names';
+import { CONTAINER, INIT_CONTAINER, LABEL_PREFIX, LABELS, labelValue } from './names';
 
 /** The user and group of children: `nonroot` of the usual minimal images. */
 const USER_ID = 65532;
@@ -13,9 +14,6 @@ const BUILTIN_LAUNCHER = '/launcher';
 /** Where the init container copies it to, in an emptyDir that the child's container mounts read-only. */
 const LAUNCHER_DIRECTORY = '/run/forgejo-mcp-operator/launcher';
 const INJECTED_LAUNCHER = `${LAUNCHER_DIRECTORY}/launcher`;
-const CA_DIRECTORY = '/run/forgejo-mcp-operator/ca';
-/** The credential proxy's CA certificate inside the pod. */
-export const CA_FILE = `${CA_DIRECTORY}/ca.crt`;
 /** Seconds between SIGTERM and SIGKILL when the pod is deleted: the launcher gives its child 3 s of them. */
 export const POD_GRACE_SECONDS = 5;
 /** Seconds beyond `maxLifetime` after which the kubelet ends a pod that everybody forgot. */
@@ -36,14 +34,12 @@ export interface PodManifestOptions {
   readonly user?: string;
   /** Run in a user namespace of its own (KEP-127). */
   readonly userNamespace: boolean;
-  /** The credential proxy's CA certificate, PEM; public. */
-  readonly ca?: string;
   readonly owner?: V1OwnerReference;
 }
 
 /** Builds the pod. The same options give the same object. */
 export function podManifest(options: PodManifestOptions): V1Pod {
-  const { server, ca } = options;
+  const { server } = options;
   const { pod } = server;
   return {
     apiVersion: 'v1',
@@ -83,8 +79,8 @@ export function podManifest(options: PodManifestOptions): V1Pod {
         seccompProfile: { type: 'RuntimeDefault' },
       },
       ...(pod.launcher === 'inject' ? { initContainers: [initContainer(server)] } : {}),
-      containers: [childContainer(server, ca !== undefined)],
-      ...volumes(server, ca !== undefined),
+      containers: [childContainer(server)],
+      ...(pod.launcher === 'inject' ? { volumes: [{ name: 'launcher', emptyDir: { sizeLimit: '16Mi' } }] } : {}),
     },
   };
 }
@@ -113,16 +109,11 @@ function annotations(options: PodManifestOptions): Record<string, string> {
     'fluentbit.io/exclude': 'true',
     'ad.datadoghq.com/logs_exclude': 'true',
     'co.elastic.logs/enabled': 'false',
-    ...(options.ca === undefined ? {} : { [CA_ANNOTATION]: options.ca }),
   };
 }
 
-function childContainer(server: ServerSpec, ca: boolean): V1Container {
+function childContainer(server: ServerSpec): V1Container {
   const inject = server.pod.launcher === 'inject';
-  const mounts = [
-    ...(inject ? [{ name: 'launcher', mountPath: LAUNCHER_DIRECTORY, readOnly: true }] : []),
-    ...(ca ? [{ name: 'ca', mountPath: CA_DIRECTORY, readOnly: true }] : []),
-  ];
   return {
     name: CONTAINER,
     image: server.pod.image,
@@ -134,7 +125,7 @@ function childContainer(server: ServerSpec, ca: boolean): V1Container {
     tty: false,
     ...resources(server),
     securityContext: containerSecurity(),
-    ...(mounts.length === 0 ? {} : { volumeMounts: mounts }),
+    ...(inject ? { volumeMounts: [{ name: 'launcher', mountPath: LAUNCHER_DIRECTORY, readOnly: true }] } : {}),
   };
 }
 
@@ -168,22 +159,4 @@ function containerSecurity(): NonNullable<V1Container['securityContext']> {
     runAsNonRoot: true,
     capabilities: { drop: ['ALL'] },
   };
-}
-
-function volumes(server: ServerSpec, ca: boolean): { volumes?: V1Volume[] } {
-  const some: V1Volume[] = [
-    ...(server.pod.launcher === 'inject' ? [{ name: 'launcher', emptyDir: { sizeLimit: '16Mi' } }] : []),
-    ...(ca
-      ? [
-          {
-            name: 'ca',
-            downwardAPI: {
-              defaultMode: 0o444,
-              items: [{ path: 'ca.crt', fieldRef: { fieldPath: `metadata.annotations['${CA_ANNOTATION}']` } }],
-            },
-          },
-        ]
-      : []),
-  ];
-  return some.length === 0 ? {} : { volumes: some };
 }

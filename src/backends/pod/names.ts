@@ -23,9 +23,6 @@ export const LABELS = {
   run: `${LABEL_PREFIX}/run`,
 } as const;
 
-/** The annotation that carries the credential proxy's CA certificate (public) into the pod. */
-export const CA_ANNOTATION = `${LABEL_PREFIX}/proxy-ca`;
-
 /** The container in which a session's child runs. */
 export const CONTAINER = 'child';
 

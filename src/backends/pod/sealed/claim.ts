@@ -18,6 +18,7 @@ export function claimLine(key: Buffer, epoch: number, child: ChildCommand, limit
     argv: child.argv,
     env: child.env,
     ...(child.cwd === undefined ? {} : { cwd: child.cwd }),
+    ...(child.files === undefined ? {} : { files: child.files }),
     limits: {
       stdinWindow: limits.stdinWindowBytes,
       outputWindow: limits.outputWindowBytes,

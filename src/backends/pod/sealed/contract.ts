@@ -13,6 +13,8 @@ export interface ChildCommand {
   readonly env: Readonly<Record<string, string>>;
   /** Working directory; the container's own where absent. */
   readonly cwd?: string;
+  /** Files that the launcher makes before it starts the child, by absolute path: text, readable by all. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** Bounds of one link. All have defaults ({@link DEFAULT_LIMITS}). */
