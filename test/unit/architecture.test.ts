@@ -12,11 +12,11 @@ const FREE = ['errors', 'clock', 'config/server', 'telemetry/log', 'telemetry/re
 /** What a folder may import besides itself and what is free to all. A file's path without `.ts`, or a folder with a slash at its end. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'http/': ['auth/authenticator', 'auth/context', 'sessions/ports', 'bridge/contract', 'bridge/json'],
-  'auth/': [],
+  'auth/': ['stores/contract', 'stores/sealed'],
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],
   'bridge/': ['backends/contract'],
   'backends/': [],
-  'forgejo/': ['auth/context'],
+  'forgejo/': ['auth/context', 'stores/contract', 'stores/sealed'],
   'stores/': ['sessions/ports'],
   'config/': [],
   'telemetry/': ['bridge/contract', 'sessions/ports', 'forgejo/contract'],
@@ -33,6 +33,8 @@ const OUTSIDE: readonly { readonly module: RegExp; readonly only: readonly strin
   { module: /^(zod|yaml)$/, only: ['config/'] },
   { module: /^(pino|prom-client)$/, only: ['telemetry/'] },
   { module: /^busboy$/, only: ['forgejo/'] },
+  { module: /^openid-client$/, only: ['forgejo/'] },
+  { module: /^(jose|oidc-provider)$/, only: ['auth/'] },
   { module: /^undici$/, only: ['auth/', 'backends/pod/', 'forgejo/', 'compose'] },
   { module: /^node:sqlite$/, only: ['stores/'] },
   { module: /^node:child_process$/, only: ['backends/process/'] },
