@@ -121,7 +121,7 @@ class SealedCollection<T> implements Collection<T> {
   }
 
   #seal(place: RecordKey, plain: Buffer): Buffer {
-    const key = this.#keys[0] as SealingKey;
+    const key = this.#keys[0];
     const nonce = randomBytes(NONCE);
     const head = Buffer.concat([Buffer.of(FORMAT), Buffer.from(key.id, 'hex'), nonce]);
     const cipher = createCipheriv(CIPHER, key.secret, nonce, { authTagLength: TAG });

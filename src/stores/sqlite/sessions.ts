@@ -1,31 +1,7 @@
-/** Session records in one SQLite file, through Node's own driver. */
-import { chmodSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { AppError } from '../../errors';
+/** Session records in the gateway's SQLite file. */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { EndReason, SessionRecord, SessionStore } from '../../sessions/ports';
-
-/** Raised with every change of the tables; an older file is brought up step by step, a newer one is refused. */
-const SCHEMA_VERSION = 1;
-
-/** Milliseconds to wait for another process's lock. The calls are synchronous, so this holds everything up: it must be short. */
-const BUSY_TIMEOUT_MS = 500;
-
-const STEPS: readonly string[] = [
-  `CREATE TABLE sessions (
-     name        TEXT PRIMARY KEY,
-     server      TEXT NOT NULL,
-     user_issuer TEXT NOT NULL,
-     user_id     TEXT NOT NULL,
-     grant_id    TEXT NOT NULL,
-     client      TEXT NOT NULL,
-     created_at  INTEGER NOT NULL,
-     ended_at    INTEGER,
-     end_reason  TEXT,
-     CHECK ((ended_at IS NULL) = (end_reason IS NULL))
-   ) STRICT, WITHOUT ROWID;
-   CREATE INDEX sessions_live ON sessions (name) WHERE ended_at IS NULL;
-   CREATE INDEX sessions_ended ON sessions (ended_at) WHERE ended_at IS NOT NULL;`,
-];
+import { attempt, openDatabase } from './database';
 
 interface Row {
   readonly name: string;
@@ -50,18 +26,7 @@ type Statements = Readonly<
  * @throws AppError `STORE_UNAVAILABLE` when it cannot be opened, or was written by a newer version.
  */
 export function openSqliteSessionStore(path: string): SessionStore {
-  return attempt(() => {
-    const database = new DatabaseSync(path, { timeout: BUSY_TIMEOUT_MS });
-    try {
-      if (path !== ':memory:') chmodSync(path, 0o600); // before WAL makes its own files with the same mode
-      database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
-      migrate(database);
-      return new SqliteSessionStore(database);
-    } catch (thrown) {
-      database.close();
-      throw thrown;
-    }
-  });
+  return new SqliteSessionStore(openDatabase(path));
 }
 
 class SqliteSessionStore implements SessionStore {
@@ -124,23 +89,6 @@ class SqliteSessionStore implements SessionStore {
   }
 }
 
-function migrate(database: DatabaseSync): void {
-  const row = database.prepare('PRAGMA user_version').get() as { user_version: number };
-  const version = row.user_version;
-  if (version > SCHEMA_VERSION) {
-    throw new AppError(
-      'STORE_UNAVAILABLE',
-      'The session store was written by a newer version. Start that version, or use another file.',
-      {
-        detail: `schema version ${String(version)}, this program knows ${String(SCHEMA_VERSION)}`,
-      },
-    );
-  }
-  for (const [index, step] of STEPS.entries()) {
-    if (index >= version) database.exec(`BEGIN IMMEDIATE; ${step} PRAGMA user_version = ${String(index + 1)}; COMMIT;`);
-  }
-}
-
 function recordOf(row: Row): SessionRecord {
   return {
     name: row.name,
@@ -153,22 +101,4 @@ function recordOf(row: Row): SessionRecord {
     ...(row.ended_at === null ? {} : { endedAt: row.ended_at }),
     ...(row.end_reason === null ? {} : { endReason: row.end_reason as EndReason }),
   };
-}
-
-/** Runs one step; whatever SQLite says becomes `STORE_UNAVAILABLE`. */
-function attempt<T>(step: () => T): T {
-  try {
-    return step();
-  } catch (thrown) {
-    if (thrown instanceof AppError) throw thrown;
-    throw new AppError(
-      'STORE_UNAVAILABLE',
-      'The gateway cannot look sessions up at the moment. Try again in a few seconds.',
-      {
-        detail: thrown instanceof Error ? thrown.message : 'sqlite failed',
-        cause: thrown,
-        retryAfter: 5,
-      },
-    );
-  }
 }
