@@ -1,7 +1,7 @@
 /** On the cluster: a bare pod, a bare attach to the same child, and the gateway in its pods, all in one run. */
 import { openAttach } from '../src/backends/pod/attach';
-import { KubeClient } from '../src/backends/pod/kube/client';
-import { Credentials } from '../src/backends/pod/kube/credentials';
+import { KubeClient } from '../src/kube/client';
+import { Credentials } from '../src/kube/credentials';
 import { systemClock } from '../src/clock';
 import { cluster, createNamespace, deleteNamespaces, restricted } from '../test/support/cluster';
 import { Installed } from '../test/support/installed';

@@ -7,8 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { KubeClient } from '../../src/backends/pod/kube/client';
-import { Credentials } from '../../src/backends/pod/kube/credentials';
+import { KubeClient } from '../../src/kube/client';
+import { Credentials } from '../../src/kube/credentials';
 
 export interface ApiCall {
   readonly method: string;

@@ -15,9 +15,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'auth/': ['stores/contract', 'stores/sealed'],
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],
   'bridge/': ['backends/contract'],
-  'backends/': [],
+  'kube/': [],
+  'backends/': ['kube/'],
   'forgejo/': ['auth/context', 'stores/contract', 'stores/sealed'],
-  'stores/': ['sessions/ports'],
+  'stores/': ['sessions/ports', 'kube/'],
   'config/': [],
   'telemetry/': ['bridge/contract', 'sessions/ports', 'forgejo/contract'],
 };
@@ -28,18 +29,18 @@ const WIRING = ['main', 'compose', 'spawn', 'arguments'];
 /** Packages and built-in modules that only these parts may know. */
 const OUTSIDE: readonly { readonly module: RegExp; readonly only: readonly string[] }[] = [
   { module: /^express$/, only: ['http/'] },
-  { module: /^@kubernetes\//, only: ['backends/pod/'] },
+  { module: /^@kubernetes\//, only: ['kube/', 'backends/pod/', 'stores/kubernetes/'] },
   { module: /^ws$/, only: ['backends/pod/'] },
   { module: /^(zod|yaml)$/, only: ['config/'] },
   { module: /^(pino|prom-client)$/, only: ['telemetry/'] },
   { module: /^busboy$/, only: ['forgejo/'] },
   { module: /^openid-client$/, only: ['forgejo/'] },
   { module: /^(jose|oidc-provider)$/, only: ['auth/'] },
-  { module: /^undici$/, only: ['auth/', 'backends/pod/', 'forgejo/', 'compose'] },
+  { module: /^undici$/, only: ['auth/', 'kube/', 'forgejo/', 'compose'] },
   { module: /^node:sqlite$/, only: ['stores/'] },
   { module: /^node:child_process$/, only: ['backends/process/'] },
-  { module: /^node:timers/, only: ['backends/', 'http/', 'forgejo/', 'auth/'] },
-  { module: /^node:https?$/, only: ['http/', 'backends/pod/', 'forgejo/', 'compose'] },
+  { module: /^node:timers/, only: ['backends/', 'kube/', 'http/', 'forgejo/', 'auth/'] },
+  { module: /^node:https?$/, only: ['http/', 'kube/', 'backends/pod/', 'forgejo/', 'compose'] },
 ];
 
 /** Parts whose time is handed to them. */

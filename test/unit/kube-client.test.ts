@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { expect } from 'chai';
-import { KubeClient } from '../../src/backends/pod/kube/client';
-import { Credentials } from '../../src/backends/pod/kube/credentials';
-import { faultCode, fromAnswer, KubeError } from '../../src/backends/pod/kube/error';
+import { KubeClient } from '../../src/kube/client';
+import { Credentials } from '../../src/kube/credentials';
+import { faultCode, fromAnswer, KubeError } from '../../src/kube/error';
 import { FakeApi, json, status } from '../support/fake-api';
 
 const list = (client: KubeClient, limits: { signal?: AbortSignal; timeout?: number } = {}): Promise<unknown> =>

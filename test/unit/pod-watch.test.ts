@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { expect } from 'chai';
 import { jsonLines } from '../../src/backends/pod/json-lines';
-import { KubeError } from '../../src/backends/pod/kube/error';
+import { KubeError } from '../../src/kube/error';
 import { PodWatch, type Seen } from '../../src/backends/pod/watch';
 import { refusal } from '../contract/backend';
 import { type ApiCall, FakeApi, json, status } from '../support/fake-api';

@@ -1,6 +1,6 @@
 /** From a failed Kubernetes call to what a client may know of it, and what to do. The Status stays in the private detail. */
 import { AppError } from '../../errors';
-import type { KubeError } from './kube/error';
+import type { KubeError } from '../../kube/error';
 
 /** Seconds after which an API server that could not be reached is worth another try. */
 const RETRY_SECONDS = 5;

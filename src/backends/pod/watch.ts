@@ -5,8 +5,8 @@
 import type { Clock, Timer } from '../../clock';
 import type { AppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
-import type { KubeClient } from './kube/client';
-import { fromFault, KubeError } from './kube/error';
+import type { KubeClient } from '../../kube/client';
+import { fromFault, KubeError } from '../../kube/error';
 import { jsonLines } from './json-lines';
 import { type PodState, podState } from './pod-state';
 import { unavailable } from './refusal';
