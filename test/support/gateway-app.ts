@@ -1,6 +1,6 @@
 /** The real HTTP application over the real registry and bridge; only the child is a fake, and who is asking is the test's choice. */
 import { randomBytes } from 'node:crypto';
-import { request, type IncomingHttpHeaders } from 'node:http';
+import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
 import { connect } from 'node:net';
 import type { Authenticator } from '../../src/auth/authenticator';
 import type { AuthContext } from '../../src/auth/context';
@@ -271,35 +271,38 @@ function headersOf({ headers = {} }: Ask): Record<string, string | string[]> {
   );
 }
 
+/** A request on a connection of its own. `usual`: the method where none is asked for. */
+function requestOf(app: { readonly port: number }, what: Ask, usual: string): RequestOptions {
+  const { method = usual, path = '/mcp' } = what;
+  return {
+    host: '127.0.0.1',
+    port: app.port,
+    method,
+    path,
+    agent: false,
+    headers: { host: 'localhost', ...headersOf(what) },
+  };
+}
+
 /** Sends one request over a connection of its own and reads the whole answer. */
 export function ask(app: { readonly port: number }, what: Ask): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const { method = 'POST', path = '/mcp', body } = what;
-    const sent = request(
-      {
-        host: '127.0.0.1',
-        port: app.port,
-        method,
-        path,
-        agent: false,
-        headers: { host: 'localhost', ...headersOf(what) },
-      },
-      (res) => {
-        const chunks: Buffer[] = [];
-        res.on('data', (chunk: Buffer) => chunks.push(chunk));
-        res.on('error', reject);
-        res.on('end', () => {
-          const text = Buffer.concat(chunks).toString('utf8');
-          resolve({
-            status: res.statusCode ?? 0,
-            headers: res.headers,
-            text,
-            json: jsonOf(text),
-            events: eventsOf(text),
-          });
+    const { body } = what;
+    const sent = request(requestOf(app, what, 'POST'), (res) => {
+      const chunks: Buffer[] = [];
+      res.on('data', (chunk: Buffer) => chunks.push(chunk));
+      res.on('error', reject);
+      res.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8');
+        resolve({
+          status: res.statusCode ?? 0,
+          headers: res.headers,
+          text,
+          json: jsonOf(text),
+          events: eventsOf(text),
         });
-      },
-    );
+      });
+    });
     sent.setTimeout(15_000, () => sent.destroy(new Error('no answer')));
     sent.on('error', reject);
     if (body === undefined) sent.end();
@@ -377,52 +380,42 @@ export interface Stream {
 /** Begins a request whose answer is a stream. */
 export function stream(app: { readonly port: number }, what: Ask): Promise<Stream> {
   return new Promise((resolve, reject) => {
-    const { method = 'GET', path = '/mcp', body } = what;
-    const sent = request(
-      {
-        host: '127.0.0.1',
-        port: app.port,
-        method,
-        path,
-        agent: false,
-        headers: { host: 'localhost', ...headersOf(what) },
-      },
-      (res) => {
-        let text = '';
-        const waiting = new Set<() => void>();
-        res.setEncoding('utf8');
-        res.on('data', (chunk: string) => {
-          text += chunk;
-          for (const look of waiting) look();
-        });
-        res.on('error', () => undefined);
-        const ended = new Promise<void>((done) => res.on('close', done));
-        resolve({
-          status: res.statusCode ?? 0,
-          headers: res.headers,
-          text: () => text,
-          ended,
-          shows: (pattern) =>
-            new Promise((yes, no) => {
-              const timer = setTimeout(
-                () => no(new Error(`did not show ${String(pattern)}: ${text.slice(-500)}`)),
-                10_000,
-              );
-              const look = (): void => {
-                if (!pattern.test(text)) return;
-                clearTimeout(timer);
-                waiting.delete(look);
-                yes();
-              };
-              waiting.add(look);
-              look();
-            }),
-          drop: () => sent.destroy(),
-          pause: () => res.pause(),
-          resume: () => res.resume(),
-        });
-      },
-    );
+    const { body } = what;
+    const sent = request(requestOf(app, what, 'GET'), (res) => {
+      let text = '';
+      const waiting = new Set<() => void>();
+      res.setEncoding('utf8');
+      res.on('data', (chunk: string) => {
+        text += chunk;
+        for (const look of waiting) look();
+      });
+      res.on('error', () => undefined);
+      const ended = new Promise<void>((done) => res.on('close', done));
+      resolve({
+        status: res.statusCode ?? 0,
+        headers: res.headers,
+        text: () => text,
+        ended,
+        shows: (pattern) =>
+          new Promise((yes, no) => {
+            const timer = setTimeout(
+              () => no(new Error(`did not show ${String(pattern)}: ${text.slice(-500)}`)),
+              10_000,
+            );
+            const look = (): void => {
+              if (!pattern.test(text)) return;
+              clearTimeout(timer);
+              waiting.delete(look);
+              yes();
+            };
+            waiting.add(look);
+            look();
+          }),
+        drop: () => sent.destroy(),
+        pause: () => res.pause(),
+        resume: () => res.resume(),
+      });
+    });
     sent.on('error', reject);
     if (body === undefined) sent.end();
     else sent.end(typeof body === 'string' ? body : JSON.stringify(body));
