@@ -26,6 +26,13 @@ export const ERRORS = {
   ORIGIN_REFUSED: { status: 403, rpc: -32000 },
   HOST_REFUSED: { status: 403, rpc: -32000 },
 
+  // Which OAuth client (RFC 6749, 5.2; RFC 7591, 3.2.2)
+  CLIENT_INVALID: { status: 400, rpc: -32000 },
+  CLIENT_METADATA_INVALID: { status: 400, rpc: -32000 },
+  CLIENT_REDIRECT_INVALID: { status: 400, rpc: -32000 },
+  CLIENT_UNAVAILABLE: { status: 503, rpc: -32000 },
+  CLIENT_RATE: { status: 429, rpc: -32000 },
+
   // Which session
   SESSION_ID_MISSING: { status: 400, rpc: -32600 },
   SESSION_UNKNOWN: { status: 410, rpc: -32001 },
@@ -73,6 +80,9 @@ export const ERRORS = {
   UPSTREAM_TIMEOUT: { status: 504, rpc: -32000 },
   UPSTREAM_INVALID: { status: 502, rpc: -32000 },
   FORGE_TOKEN_UNAVAILABLE: { status: 503, rpc: -32000 },
+  FORGE_LOGIN_DENIED: { status: 403, rpc: -32000 },
+  FORGE_LOGIN_INVALID: { status: 400, rpc: -32600 },
+  FORGE_LOGIN_CONFIG: { status: 502, rpc: -32000 },
 
   CONFIG_INVALID: { status: 500, rpc: -32603 },
   INTERNAL: { status: 500, rpc: -32603 },
