@@ -93,6 +93,7 @@ export function proxySessions(
       server,
       grant: auth.grant,
       access: mayWrite ? 'write' : 'read',
+      ...(auth.choice === undefined ? {} : { choice: auth.choice }),
       instance: child.instance,
       ip: child.ip,
       userId: auth.user.id,

@@ -13,6 +13,14 @@ export interface UserRef {
 /** A scope of ours (RFC 6749, 3.3). */
 export type Scope = 'forgejo:read' | 'forgejo:write';
 
+/** What a user lets one client touch, within the server's policy and as its fields say; reading or writing is a matter of scopes. */
+export interface Choice {
+  /** Owner names, `*` for any. */
+  readonly owners: readonly string[];
+  /** `owner/name`, `owner/*` or `*`. */
+  readonly repositories: readonly string[];
+}
+
 /** An authenticated request's identity. Made by the authentication middleware; tests make their own. */
 export interface AuthContext {
   readonly mode: 'bearer' | 'oauth';
@@ -25,6 +33,8 @@ export interface AuthContext {
   /** The OAuth client's id; `bearer` in bearer mode. */
   readonly client: string;
   readonly scopes: ReadonlySet<Scope>;
+  /** What the user chose at consent; absent where the server's policy alone holds. */
+  readonly choice?: Choice;
 }
 
 /**

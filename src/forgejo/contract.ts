@@ -1,4 +1,5 @@
 /** What the credential proxy is handed. It knows sessions by name only and never sees an MCP client's bearer. */
+import type { Choice } from '../auth/context';
 import type { ServerSpec } from '../config/server';
 import type { ErrorCode } from '../errors';
 
@@ -10,6 +11,8 @@ export interface ProxySession {
   readonly grant: string;
   /** `write` only where both the server's policy and the grant's scopes allow it. */
   readonly access: 'read' | 'write';
+  /** What the user lets the session touch, as it is now: it may change while the session lives. */
+  readonly choice?: Choice;
   /** The child that holds the capability now: `BackendAddress.instance` and `.ip`. */
   readonly instance: string;
   readonly ip: string | undefined;

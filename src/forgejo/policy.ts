@@ -8,9 +8,21 @@ import type { Match } from './routes/match';
 import { ROUTES } from './routes/route';
 import type { BodyCheck, Filter } from './routes/route';
 
-/** A policy made ready for many requests. Names are compared without case, as Forgejo does. */
-export class CompiledPolicy {
+/** What a session may touch. Names are compared without case, as Forgejo does. */
+export interface Policy {
   /** Nothing is restricted: every owner and every repository. */
+  readonly unrestricted: boolean;
+  /** Something of this owner may be touched. */
+  owner(owner: string): boolean;
+  /** All of this owner's repositories may be touched, those too that are made later. */
+  wholeOwner(owner: string): boolean;
+  repository(owner: string, name: string): boolean;
+  /** The server's administrator opened this route although it is marked `never`. */
+  isOpened(method: string, path: string): boolean;
+}
+
+/** One policy, made ready for many requests. */
+export class CompiledPolicy implements Policy {
   readonly unrestricted: boolean;
   private readonly anyOwner: boolean;
   private readonly anyRepository: boolean;
@@ -18,21 +30,19 @@ export class CompiledPolicy {
   private readonly repositories: ReadonlySet<string>;
   private readonly opened: ReadonlySet<string>;
 
-  constructor(policy: ServerPolicy) {
+  constructor(policy: Pick<ServerPolicy, 'owners' | 'repositories'> & Partial<ServerPolicy>) {
     this.owners = new Set(policy.owners.map((owner) => owner.toLowerCase()));
     this.repositories = new Set(policy.repositories.map((repository) => repository.toLowerCase()));
     this.anyOwner = this.owners.has('*');
     this.anyRepository = this.repositories.has('*') || this.repositories.has('*/*');
     this.unrestricted = this.anyOwner && this.anyRepository;
-    this.opened = new Set(policy.insecureAllowRoutes.map(fullRoute));
+    this.opened = new Set((policy.insecureAllowRoutes ?? []).map(fullRoute));
   }
 
-  /** Something of this owner may be touched. */
   owner(owner: string): boolean {
     return this.anyOwner || this.owners.has(owner.toLowerCase());
   }
 
-  /** All of this owner's repositories may be touched, those too that are made later. */
   wholeOwner(owner: string): boolean {
     return this.owner(owner) && (this.anyRepository || this.repositories.has(`${owner.toLowerCase()}/*`));
   }
@@ -41,10 +51,23 @@ export class CompiledPolicy {
     return this.wholeOwner(owner) || (this.owner(owner) && this.repositories.has(`${owner}/${name}`.toLowerCase()));
   }
 
-  /** The server's administrator opened this route although it is marked `never`. */
   isOpened(method: string, path: string): boolean {
     return this.opened.has(`${method} ${path}`);
   }
+}
+
+/**
+ * What both the server's policy and the user's choice allow. A choice only ever takes away: routes that the administrator opened stay so, and
+ * none is opened by it.
+ */
+export function narrowed(server: Policy, choice: Policy): Policy {
+  return {
+    unrestricted: server.unrestricted && choice.unrestricted,
+    owner: (owner) => server.owner(owner) && choice.owner(owner),
+    wholeOwner: (owner) => server.wholeOwner(owner) && choice.wholeOwner(owner),
+    repository: (owner, name) => server.repository(owner, name) && choice.repository(owner, name),
+    isOpened: (method, path) => server.isOpened(method, path),
+  };
 }
 
 /** What later steps still have to check. */
@@ -80,7 +103,7 @@ export function foreignOwner(reference: string): { owner: string; repo: string |
 }
 
 /** Refuses a reference to a branch of a repository outside the policy. */
-export function checkReference(policy: CompiledPolicy, reference: string, what: string): void {
+export function checkReference(policy: Policy, reference: string, what: string): void {
   const foreign = foreignOwner(reference);
   if (foreign === undefined) return;
   const allowed =
@@ -96,7 +119,7 @@ export function checkReference(policy: CompiledPolicy, reference: string, what: 
  * Decides on one matched request. Throws `POLICY_REFUSED` with a message for the agent; the private detail is the reason's stable name
  * (`never`, `access`, `owner`, `repository`, `wide`, `reference`).
  */
-export function decide(policy: CompiledPolicy, access: 'read' | 'write', match: Match): Decision {
+export function decide(policy: Policy, access: 'read' | 'write', match: Match): Decision {
   const { route, params } = match;
   if (route.class === 'never' && !policy.isOpened(route.method, route.path))
     refuse(

@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '../../errors';
-import type { CompiledPolicy } from '../policy';
+import type { Policy } from '../policy';
 import type { Filter, Route } from '../routes/route';
 import { filterAnswer, MAX_FILTERED_BYTES } from './filter';
 import { DownloadLinks, type LinkContext, rewriteLinkHeader, rewriteLocation } from './links';
@@ -92,7 +92,7 @@ export async function writeAnswer(
   answer: Answer,
   route: Route,
   context: LinkContext,
-  restriction: { readonly filter: Filter; readonly policy: CompiledPolicy } | undefined,
+  restriction: { readonly filter: Filter; readonly policy: Policy } | undefined,
   signal: AbortSignal,
 ): Promise<void> {
   const type = single(answer.headers['content-type']);

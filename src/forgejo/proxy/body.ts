@@ -1,7 +1,7 @@
 /** The request body on its way to the forge: of a known type, within its limit, counted, and in three cases looked into. */
 import { Readable } from 'node:stream';
 import { AppError } from '../../errors';
-import { checkReference, type CompiledPolicy } from '../policy';
+import { checkReference, type Policy } from '../policy';
 import type { BodyCheck, Route } from '../routes/route';
 import type { Exchange } from './exchange';
 import { IncomingBody } from './incoming';
@@ -64,7 +64,7 @@ function member(object: Record<string, unknown>, name: string): unknown {
 }
 
 /** Throws `POLICY_REFUSED` where the body reaches for a repository that the policy does not cover. */
-export function checkBody(kind: BodyCheck, policy: CompiledPolicy, object: Record<string, unknown>): void {
+export function checkBody(kind: BodyCheck, policy: Policy, object: Record<string, unknown>): void {
   const deny = (message: string): never => {
     throw new AppError('POLICY_REFUSED', message, { detail: 'reference' });
   };
@@ -106,7 +106,7 @@ export async function prepareBody(
   route: Route,
   options: {
     readonly limit: number;
-    readonly check: { readonly kind: BodyCheck; readonly policy: CompiledPolicy } | undefined;
+    readonly check: { readonly kind: BodyCheck; readonly policy: Policy } | undefined;
     readonly moved: () => void;
   },
 ): Promise<Body> {

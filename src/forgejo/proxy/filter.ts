@@ -3,7 +3,7 @@
  * be read is not passed on.
  */
 import { AppError } from '../../errors';
-import type { CompiledPolicy } from '../policy';
+import type { Policy } from '../policy';
 import type { Filter } from '../routes/route';
 
 /** Longest answer that is filtered; a page of fifty repositories has about 200 KB. */
@@ -14,7 +14,7 @@ type Json = Readonly<Record<string, unknown>>;
 const isObject = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-function allowsRepository(policy: CompiledPolicy, repository: unknown): boolean {
+function allowsRepository(policy: Policy, repository: unknown): boolean {
   if (!isObject(repository) || typeof repository['full_name'] !== 'string') return false;
   const [owner, name, more] = repository['full_name'].split('/');
   return owner !== undefined && name !== undefined && more === undefined && policy.repository(owner, name);
@@ -37,7 +37,7 @@ function keep(answer: unknown, allowed: (item: Json) => boolean): Json[] {
  * The answer without what the policy does not cover.
  * Throws `POLICY_REFUSED` where the whole answer is of one repository outside the policy, `UPSTREAM_INVALID` where it has not the expected shape.
  */
-export function filterAnswer(filter: Filter, policy: CompiledPolicy, answer: unknown): unknown {
+export function filterAnswer(filter: Filter, policy: Policy, answer: unknown): unknown {
   const repository = (value: unknown): boolean => allowsRepository(policy, value);
   const single = (value: unknown): unknown => {
     if (!repository(value))

@@ -4,7 +4,7 @@
  */
 import { Readable } from 'node:stream';
 import type { Forge } from '../forge';
-import type { CompiledPolicy } from '../policy';
+import type { Policy } from '../policy';
 import type { Filter } from '../routes/route';
 import type { Target } from '../routes/target';
 import { isOk, readJson } from './answer';
@@ -61,7 +61,7 @@ const listOf = (filter: Filter, answer: unknown): unknown =>
  */
 export async function readListing(
   filter: Filter,
-  policy: CompiledPolicy,
+  policy: Policy,
   forge: Forge,
   target: Target,
   ask: (target: Target) => Promise<Answer>,

@@ -1,10 +1,11 @@
 /** One request, step by step: who, hygiene, which route, may it, the forge's answer. Everything that a step refuses it throws. */
 import type { Dispatcher } from 'undici';
+import type { Choice } from '../../auth/context';
 import type { ServerSpec } from '../../config/server';
 import { AppError } from '../../errors';
 import type { Capabilities, ProxySession } from '../contract';
 import { Forge } from '../forge';
-import { CompiledPolicy, decide, type Decision } from '../policy';
+import { CompiledPolicy, decide, type Decision, narrowed, type Policy } from '../policy';
 import type { Match, RouteMatcher } from '../routes/match';
 import { readTarget, type Target } from '../routes/target';
 import { writeAnswer } from './answer';
@@ -32,13 +33,26 @@ export interface Shared {
   base(): string;
 }
 
-/** Compiled policies and forges, one for each server's spec as it is now; a changed spec is another object. */
+/** Compiled policies and forges, one for each server's spec and each choice as they are now; a changed one is another object. */
 export class Servers {
   private readonly known = new WeakMap<ServerSpec, { policy: CompiledPolicy; forge: Forge }>();
+  private readonly choices = new WeakMap<Choice, CompiledPolicy>();
 
   constructor(private readonly shared: Shared) {}
 
-  of(server: ServerSpec): { readonly policy: CompiledPolicy; readonly forge: Forge } {
+  /** What holds for a session now: its server's policy, narrowed by its user's choice. */
+  of({ server, choice }: ProxySession): { readonly policy: Policy; readonly forge: Forge } {
+    const { policy, forge } = this.ofServer(server);
+    return { policy: choice === undefined ? policy : narrowed(policy, this.ofChoice(choice)), forge };
+  }
+
+  private ofChoice(choice: Choice): CompiledPolicy {
+    const compiled = this.choices.get(choice) ?? new CompiledPolicy(choice);
+    this.choices.set(choice, compiled);
+    return compiled;
+  }
+
+  private ofServer(server: ServerSpec): { readonly policy: CompiledPolicy; readonly forge: Forge } {
     const found = this.known.get(server);
     if (found !== undefined) return found;
     const { agent, options } = this.shared;
@@ -96,7 +110,7 @@ export async function run(
   enter(session);
   const raw = checkRequest(request);
   const method = request.method ?? '';
-  const { policy, forge } = servers.of(session.server);
+  const { policy, forge } = servers.of(session);
 
   const { query, proof } = takeProof(raw.query);
   const target: Target = { ...raw, query };
