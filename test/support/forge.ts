@@ -33,6 +33,14 @@ export interface ForgeOptions {
   readonly users?: readonly string[];
 }
 
+/** An OAuth application of the administrator's. */
+export interface ForgeApplication {
+  /** For deleting it. */
+  readonly id: number;
+  readonly clientId: string;
+  readonly clientSecret: string;
+}
+
 /** A running forge. */
 export interface Forge {
   /** Without a trailing slash; the API is below `/api/v1`. */
@@ -50,6 +58,10 @@ export interface Forge {
   addUsers(...names: string[]): Promise<readonly SeededUser[]>;
   /** Makes a further access token with these scopes, such as `read:repository`. */
   token(name: string, scopes: readonly string[]): Promise<string>;
+  /** Makes a confidential OAuth application. */
+  application(name: string, redirectUri: string): Promise<ForgeApplication>;
+  /** Deletes an OAuth application: its grants and tokens are gone with it. */
+  deleteApplication(application: ForgeApplication): Promise<void>;
   /** Stops it with SIGSTOP, so that connections are accepted and nothing answers; `resume` undoes it. */
   freeze(): void;
   resume(): void;
@@ -233,6 +245,23 @@ class SeededForge implements Forge {
     });
     if (answer.status !== 201) throw new Error(`the forge answered ${answer.status} to a token for ${name}`);
     return answer.body.sha1 as string;
+  }
+
+  async application(name: string, redirectUri: string): Promise<ForgeApplication> {
+    const { status, body } = await this.api('/user/applications/oauth2', {
+      body: { name, redirect_uris: [redirectUri], confidential_client: true },
+    });
+    if (status !== 201) throw new Error(`the forge answered ${status} to an OAuth application`);
+    return {
+      id: body.id as number,
+      clientId: body.client_id as string,
+      clientSecret: body.client_secret as string,
+    };
+  }
+
+  async deleteApplication({ id }: ForgeApplication): Promise<void> {
+    const { status } = await this.api(`/user/applications/oauth2/${id}`, { method: 'DELETE' });
+    if (status !== 204) throw new Error(`the forge answered ${status} to deleting an OAuth application`);
   }
 
   freeze(): void {
