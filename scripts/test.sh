@@ -47,12 +47,15 @@ join() {
   fi
 }
 
+# count WORD - the sum of mocha's closing lines (`12 passing`), colours taken off.
+count() { cat .run/test/*.log | sed 's/\x1b\[[0-9;]*m//g' | grep -aoE "^ *[0-9]+ $1" | awk '{n+=$1} END {print n+0}'; }
+
 report() {
   printf '\n%-14s %8s  %s\n' part seconds result
   awk '{printf "%-14s %8s  %s\n", $1, $2, $3}' .run/test/parts
   local passed broken
-  passed=$(cat .run/test/*.log | grep -aoE '^ *[0-9]+ passing' | awk '{n+=$1} END {print n+0}')
-  broken=$(cat .run/test/*.log | grep -aoE '^ *[0-9]+ failing' | awk '{n+=$1} END {print n+0}')
+  passed=$(count passing)
+  broken=$(count failing)
   printf 'total %s s\n' $((SECONDS - began))
   [ ${#failed[@]} -eq 0 ] || printf 'failed parts: %s\n' "${failed[*]}"
   printf '%s passed, %s failed\n' "$passed" "$broken"
@@ -67,7 +70,7 @@ trap cleanup EXIT
 part setup make -s setup || exit 1
 [ ${#failed[@]} -eq 0 ] || { report; exit 1; }
 export PATH="$PWD/node_modules/.bin:$PATH"
-export MOCHA_COLORS=0
+export NO_COLOR=1 # (MOCHA_COLORS, whatever it is set to, turns them on)
 
 # Two lanes of builds beside the quick tests: the cluster's programs, and everything else that tests talk to.
 lane cluster-build test/cluster/prepare.sh
