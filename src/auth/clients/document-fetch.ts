@@ -1,5 +1,6 @@
 /** One GET of one client metadata document, as safe as a request to an address that a stranger chose can be. */
-import { Agent, request } from 'undici';
+import { connect } from 'node:tls';
+import { Agent, type buildConnector, request } from 'undici';
 import type { Clock } from '../../clock';
 import type { AddressGuard } from './addresses';
 import type { CacheHeaders } from './freshness';
@@ -70,13 +71,7 @@ async function fetchOnce(url: URL, options: FetchOptions, clock: Clock): Promise
     maxHeaderSize: MAX_HEADER_BYTES,
     headersTimeout: options.deadlineMs,
     bodyTimeout: options.deadlineMs,
-    connect: {
-      lookup: guardedLookup(options.resolve, options.guard, deadline.signal),
-      timeout: options.deadlineMs,
-      // Also where the environment asks Node not to look.
-      rejectUnauthorized: true,
-      ...(options.ca === undefined ? {} : { ca: options.ca }),
-    },
+    connect: connector(options, deadline.signal),
   });
   try {
     const { statusCode, headers, body } = await request(url, {
@@ -104,6 +99,38 @@ async function fetchOnce(url: URL, options: FetchOptions, clock: Clock): Promise
     deadline.abort();
     await agent.destroy().catch(() => undefined);
   }
+}
+
+/**
+ * Connects to port 443 of a checked address, whatever the URL says. It is no connector of undici's own, because those go on connecting when the
+ * request that they are for has been given up.
+ */
+function connector(options: FetchOptions, signal: AbortSignal): buildConnector.connector {
+  const lookup = guardedLookup(options.resolve, options.guard, signal);
+  return ({ hostname }, callback) => {
+    const socket = connect({
+      host: hostname,
+      port: 443,
+      servername: hostname,
+      lookup,
+      ALPNProtocols: ['http/1.1'],
+      // Also where the environment asks Node not to look.
+      rejectUnauthorized: true,
+      ...(options.ca === undefined ? {} : { ca: options.ca }),
+    });
+    let answered = false;
+    socket.on('error', (error: Error) => {
+      if (!answered) callback(error, null);
+      answered = true;
+    });
+    socket.once('secureConnect', () => {
+      answered = true;
+      callback(null, socket);
+    });
+    const giveUp = (): void => void socket.destroy(new Error('the request has been given up'));
+    if (signal.aborted) giveUp();
+    signal.addEventListener('abort', giveUp, { once: true });
+  };
 }
 
 function checkHead(status: number, header: (name: string) => string | undefined, maxBytes: number): void {
