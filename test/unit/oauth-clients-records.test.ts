@@ -10,14 +10,13 @@ import {
   type KeptDocument,
 } from '../../src/auth/clients/documents';
 import { freshFor } from '../../src/auth/clients/freshness';
-import { normaliseClientMetadata } from '../../src/auth/clients/metadata';
 import { Places } from '../../src/auth/clients/places';
 import { Rate } from '../../src/auth/clients/rate';
 import { Recent } from '../../src/auth/clients/recent';
 import { DEFAULT_REDIRECT_POLICY } from '../../src/auth/clients/redirect-uri';
 import {
   isRegisteredClientId,
-  registeredClientId,
+  register,
   type Registration,
   REGISTRATION_DEFAULTS,
   Registrations,
@@ -147,7 +146,7 @@ describe('freshness of a document', () => {
 });
 
 describe('registrations', () => {
-  const metadata = (input: object) => normaliseClientMetadata(input, { kind: 'registration' }, DEFAULT_REDIRECT_POLICY);
+  const idOf = (body: object): string => register(body, DEFAULT_REDIRECT_POLICY).clientId;
   const client = { client_name: 'Agent', redirect_uris: ['http://localhost:1/cb', 'https://a.example/cb'] };
 
   const make = (options: Partial<typeof REGISTRATION_DEFAULTS> | object = {}) => {
@@ -162,7 +161,7 @@ describe('registrations', () => {
   };
 
   it('have an id that is a digest of their metadata: the same client is the same client', () => {
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     expect(id).to.match(/^dcr_[A-Za-z0-9_-]{43}$/);
     expect(isRegisteredClientId(id)).to.equal(true);
     for (const same of [
@@ -173,7 +172,7 @@ describe('registrations', () => {
       { ...client, scope: 'forgejo:read', logo_uri: 'https://a.example/x.png' },
       { ...client, token_endpoint_auth_method: 'client_secret_post' },
     ]) {
-      expect(registeredClientId(metadata(same)), JSON.stringify(same)).to.equal(id);
+      expect(idOf(same), JSON.stringify(same)).to.equal(id);
     }
     for (const other of [
       { ...client, client_name: 'agent' },
@@ -181,23 +180,23 @@ describe('registrations', () => {
       { ...client, redirect_uris: ['http://localhost:1/cb', 'https://a.example:8443/cb'] },
       { ...client, redirect_uris: ['http://127.0.0.1:1/cb', 'https://a.example/cb'] },
     ]) {
-      expect(registeredClientId(metadata(other)), JSON.stringify(other)).to.not.equal(id);
+      expect(idOf(other), JSON.stringify(other)).to.not.equal(id);
     }
   });
 
   it('expire after 24 hours without a login', async () => {
     const { clock, registrations } = make();
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await registrations.save(id, { ...client });
     clock.advance(DAY - 1);
-    expect(await registrations.find(id)).to.deep.equal(client);
+    expect(await registrations.find(id)).to.deep.equal({ ...client, client_id: id });
     clock.advance(1);
     expect(await registrations.find(id)).to.equal(undefined);
   });
 
   it('live on from a login, and from every later one, and registering again shortens nothing', async () => {
     const { clock, registrations } = make();
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await registrations.save(id, { ...client });
     clock.advance(HOUR);
     await registrations.loggedIn(id);
@@ -206,14 +205,14 @@ describe('registrations', () => {
     clock.advance(9 * DAY);
     await registrations.loggedIn(id);
     clock.advance(189 * DAY);
-    expect(await registrations.find(id)).to.deep.equal(client);
+    expect(await registrations.find(id)).to.deep.equal({ ...client, client_id: id });
     clock.advance(DAY);
     expect(await registrations.find(id)).to.equal(undefined);
   });
 
   it('live another 24 hours when an unused client registers again in the second half of its life', async () => {
     const { clock, registrations, store } = make();
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await registrations.save(id, { ...client });
     const first = await store.get(id);
     clock.advance(11 * HOUR);
@@ -222,7 +221,7 @@ describe('registrations', () => {
     clock.advance(2 * HOUR);
     await registrations.save(id, { ...client });
     clock.advance(23 * HOUR);
-    expect(await registrations.find(id)).to.deep.equal(client);
+    expect(await registrations.find(id)).to.deep.equal({ ...client, client_id: id });
     clock.advance(HOUR);
     expect(await registrations.find(id)).to.equal(undefined);
   });
@@ -241,12 +240,12 @@ describe('registrations', () => {
 
   it('are bounded in all, and a flood of new ones keeps no known client out', async () => {
     const { registrations, store } = make({ fresh: { burst: 50, perMinute: 1 } });
-    const known = registeredClientId(metadata(client));
+    const known = idOf(client);
     await registrations.save(known, { ...client });
     const results = await Promise.allSettled(
       Array.from({ length: 500 }, (_, n) => {
         const input = { ...client, client_name: `flood ${n}` };
-        return registrations.save(registeredClientId(metadata(input)), input);
+        return registrations.save(idOf(input), input);
       }),
     );
     const refused = results.filter((result) => result.status === 'rejected');
@@ -258,20 +257,20 @@ describe('registrations', () => {
 
   it('of one client from a hundred users at once are one record, and cost one place', async () => {
     const { registrations, store } = make({ fresh: { burst: 100, perMinute: 1 } });
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await Promise.all(Array.from({ length: 100 }, () => registrations.save(id, { ...client })));
     expect(await store.find()).to.have.length(1);
     await Promise.all(
       Array.from({ length: 99 }, (_, n) => {
         const input = { ...client, client_name: `other ${n}` };
-        return registrations.save(registeredClientId(metadata(input)), input);
+        return registrations.save(idOf(input), input);
       }),
     );
   });
 
   it('of many logins at once keep one login', async () => {
     const { registrations, store, clock } = make();
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await registrations.save(id, { ...client });
     await Promise.all(Array.from({ length: 20 }, () => registrations.loggedIn(id)));
     expect((await store.get(id))?.value.lastLogin).to.equal(clock.wall());
@@ -288,7 +287,7 @@ describe('registrations', () => {
 
   it('can be deleted', async () => {
     const { registrations } = make();
-    const id = registeredClientId(metadata(client));
+    const id = idOf(client);
     await registrations.save(id, { ...client });
     await registrations.delete(id);
     expect(await registrations.find(id)).to.equal(undefined);

@@ -1,11 +1,12 @@
 /** Clients that register themselves (RFC 7591). Whoever they are, they are strangers until somebody has logged in with them. */
 import { hash } from 'node:crypto';
+import type { ClientMetadata as ProviderMetadata } from 'oidc-provider';
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Collection, Item } from '../../stores/sealed';
-import type { ClientMetadata } from './metadata';
+import { type ClientMetadata, normaliseClientMetadata } from './metadata';
 import { Rate, type RateOptions } from './rate';
-import { withoutLoopbackPort } from './redirect-uri';
+import { type RedirectPolicy, withoutLoopbackPort } from './redirect-uri';
 
 const PREFIX = 'dcr_';
 const ID = /^dcr_[A-Za-z0-9_-]{43}$/;
@@ -16,10 +17,12 @@ const TRIES = 4;
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 
+/** Metadata as oidc-provider hands it over for a registration, and wants it back. */
+export type RegisteredMetadata = Omit<ProviderMetadata, 'client_id'>;
+
 /** What is kept of a registration. Times are wall-clock milliseconds. */
 export interface Registration {
-  /** As oidc-provider stores and reads it. */
-  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly metadata: RegisteredMetadata;
   /** Of the last login with this client; none until then. */
   readonly lastLogin?: number;
 }
@@ -60,6 +63,18 @@ export function isRegisteredClientId(clientId: string): boolean {
   return ID.test(clientId);
 }
 
+/**
+ * What a registration's body becomes, and the id that follows from it.
+ * @throws AppError as {@link normaliseClientMetadata} does.
+ */
+export function register(
+  body: unknown,
+  policy: RedirectPolicy,
+): { readonly clientId: string; readonly metadata: ClientMetadata } {
+  const metadata = normaliseClientMetadata(body, { kind: 'registration' }, policy);
+  return { clientId: registeredClientId(metadata), metadata };
+}
+
 export class Registrations {
   readonly #options: RegistrationOptions;
   readonly #store: Collection<Registration>;
@@ -88,7 +103,7 @@ export class Registrations {
    * Records a registration. One that is there already stays as it is, with its logins; an unused one lives anew.
    * @throws AppError `CLIENT_RATE` when too many new clients register, `STORE_UNAVAILABLE`.
    */
-  async save(clientId: string, metadata: Registration['metadata']): Promise<void> {
+  async save(clientId: string, metadata: RegisteredMetadata): Promise<void> {
     const known = await this.#store.get(clientId);
     if (known !== undefined) {
       await this.#renew(known);
@@ -100,9 +115,11 @@ export class Registrations {
     if (made === undefined) this.#fresh.giveBack('');
   }
 
-  /** The metadata of a registration that has not expired. */
-  async find(clientId: string): Promise<Registration['metadata'] | undefined> {
-    return isRegisteredClientId(clientId) ? (await this.#store.get(clientId))?.value.metadata : undefined;
+  /** The client of a registration that has not expired. */
+  async find(clientId: string): Promise<ProviderMetadata | undefined> {
+    if (!isRegisteredClientId(clientId)) return undefined;
+    const item = await this.#store.get(clientId);
+    return item === undefined ? undefined : { ...item.value.metadata, client_id: clientId };
   }
 
   /** A user has logged in with this client: from now on it lives as long as what it was granted can. Written once a day at most. */
