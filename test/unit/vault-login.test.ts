@@ -229,6 +229,17 @@ describe('vault: login at a forge that misbehaves', () => {
     }
   });
 
+  it('asks again whose login it is where that got no answer, because the code is used up', async () => {
+    metadata();
+    token(200, { access_token: 'a', refresh_token: 'r', token_type: 'bearer', expires_in: 15 });
+    mock.get(API).intercept({ path: '/api/v1/user' }).reply(502, '');
+    mock.get(API).intercept({ path: '/api/v1/user' }).reply(200, { id: 3, login: 'alice', is_admin: true }, JSON_TYPE);
+    const { begun } = await login.begin('read', 'https://gateway.test/callback');
+    const found = await login.finish(begun, new URLSearchParams({ code: 'c', state: begun.state }));
+    expect(found).to.deep.include({ user: { issuer: PUBLIC, id: '3', login: 'alice' }, isAdmin: true });
+    mock.assertNoPendingInterceptors();
+  });
+
   it('never asks for scopes that the forge would take for full access', () => {
     const refused = [
       [],

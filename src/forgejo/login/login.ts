@@ -113,10 +113,20 @@ export class ForgeLogin implements ForgeUpstream {
     } catch (thrown) {
       throw loginError(thrown);
     }
-    const { user, isAdmin } = await this.account(tokens.accessToken);
+    const { user, isAdmin } = await this.#owner(tokens.accessToken);
     if (subject !== undefined && subject !== user.id)
       throw new AppError('FORGE_LOGIN_INVALID', 'Forgejo named two different users for this login. Start it again.');
     return { application, clientId: this.clientId(application), user, isAdmin, tokens };
+  }
+
+  /** Asked again where there was no answer: the code is used up, and with it the tokens of an earlier login. */
+  async #owner(accessToken: string): Promise<Account> {
+    try {
+      return await this.account(accessToken);
+    } catch (thrown) {
+      if (!(thrown instanceof AppError) || !thrown.code.startsWith('UPSTREAM_')) throw thrown;
+      return this.account(accessToken);
+    }
   }
 
   /** See {@link ForgeUpstream.refresh}. */
