@@ -279,6 +279,12 @@ describe('CIMD: the fetch of a client metadata document', () => {
       expect(new Set(report.names)).to.deep.equal(new Set([HOST]));
     });
 
+    it('and does without IPv6 where it stays silent about that', async () => {
+      const name = 'deaf.test-host.org';
+      const report = await attempt({ id: `https://${name}/c.json`, zone: { [name]: [PUBLIC] } });
+      expect(only(report)).to.deep.equal({ client: 'Agent' });
+    });
+
     it('never for a name in a search domain, which would lead into the cluster', async () => {
       const report = await attempt({
         id: 'https://forge.git/c.json',

@@ -26,7 +26,7 @@ const HOST = 'client.test-host.org';
 let attempt: Attempt;
 let report: Report;
 
-const tls = createCertificate([HOST, 'other.test-host.org', 'chameleon.test-host.org']);
+const tls = createCertificate([HOST, 'other.test-host.org', 'deaf.test-host.org']);
 
 /** The host of the documents, as the attempt wants it. */
 function answer(req: IncomingMessage, res: ServerResponse): void {
@@ -64,7 +64,7 @@ function answer(req: IncomingMessage, res: ServerResponse): void {
   }
 }
 
-/** A name server over UDP (RFC 1035): answers from the attempt's zone, stays silent for names with `slow` in them. */
+/** A name server over UDP (RFC 1035): answers from the attempt's zone; is silent about names with `slow` in them, and about IPv6 for those with `deaf`. */
 async function nameServer(): Promise<void> {
   const socket = createSocket('udp4').on('message', (query, peer) => {
     const labels: string[] = [];
@@ -76,7 +76,7 @@ async function nameServer(): Promise<void> {
     const name = labels.join('.');
     const type = query.readUInt16BE(at + 1);
     report.names.push(name);
-    if (name.includes('slow')) return;
+    if (name.includes('slow') || (name.includes('deaf') && type === 28)) return;
     const zone = attempt.zone?.[name];
     const found = (zone ?? []).map(bytesOf).filter((bytes) => bytes.length === (type === 1 ? 4 : 16));
     const head = Buffer.alloc(12);

@@ -6,8 +6,13 @@ import type { AddressGuard } from './addresses';
 /** Asks the DNS for all addresses of a host. Rejects when there are none, or when the signal aborts. */
 export type Resolve = (hostname: string, signal: AbortSignal) => Promise<readonly string[]>;
 
-const QUERY_MS = 2_000;
-const TRIES = 2;
+const QUERY_MS = 1_500;
+
+/** c-ares doubles its patience with every try: this is 4.5 s for IPv4, which everybody has. */
+const TRIES_V4 = 2;
+
+/** Name servers that stay silent when they are asked for IPv6 are many; they must not use up the deadline. */
+const TRIES_V6 = 1;
 
 /** Addresses that are looked at; nobody has so many, and each costs a check. */
 const MAX_ADDRESSES = 32;
@@ -18,11 +23,15 @@ const MAX_ADDRESSES = 32;
  */
 export const publicDns: Resolve = async (hostname, signal) => {
   signal.throwIfAborted();
-  const resolver = new Resolver({ timeout: QUERY_MS, tries: TRIES });
-  const cancel = (): void => resolver.cancel();
+  const v4 = new Resolver({ timeout: QUERY_MS, tries: TRIES_V4 });
+  const v6 = new Resolver({ timeout: QUERY_MS, tries: TRIES_V6 });
+  const cancel = (): void => {
+    v4.cancel();
+    v6.cancel();
+  };
   signal.addEventListener('abort', cancel, { once: true });
   try {
-    const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
+    const answers = await Promise.allSettled([v4.resolve4(hostname), v6.resolve6(hostname)]);
     signal.throwIfAborted();
     const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
     if (addresses.length === 0) throw new Error(`the name ${hostname} has no address`);
