@@ -109,6 +109,41 @@ describe('client metadata', () => {
     });
   }
 
+  it('is one shape or a refusal, whatever a stranger sends, and stays as it is when it is made again', () => {
+    const member = fc.oneof(fc.anything(), fc.array(fc.oneof(fc.webUrl(), fc.string(), fc.constant('code'))));
+    const sent = fc.record(
+      {
+        redirect_uris: fc.oneof(
+          member,
+          fc.constant(['http://localhost:1/cb']),
+          fc.array(fc.webUrl(), { minLength: 1 }),
+        ),
+        client_name: fc.oneof(member, fc.string({ unit: 'binary' })),
+        grant_types: member,
+        response_types: member,
+        token_endpoint_auth_method: member,
+        client_uri: member,
+        scope: member,
+      },
+      { requiredKeys: ['redirect_uris'] },
+    );
+    for (const source of [{ kind: 'registration' } as const, DOCUMENT]) {
+      fc.assert(
+        fc.property(sent, (input) => {
+          let metadata;
+          try {
+            metadata = normalise(input, source);
+          } catch (error) {
+            expect(error).to.be.instanceOf(AppError).with.property('status', 400);
+            return;
+          }
+          if (metadata.client_name?.endsWith('…') !== true) expect(normalise(metadata, source)).to.deep.equal(metadata);
+        }),
+        { numRuns: 500 },
+      );
+    }
+  });
+
   it('drops a redirect URI that is there twice', () => {
     const uri = 'https://app.example/cb';
     expect(normalise({ redirect_uris: [uri, uri] }).redirect_uris).to.deep.equal([uri]);

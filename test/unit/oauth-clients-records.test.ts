@@ -156,7 +156,11 @@ describe('registrations', () => {
     return {
       clock,
       store,
-      registrations: new Registrations({ ...REGISTRATION_DEFAULTS, keyOf, ...options }, store, clock),
+      registrations: new Registrations(
+        { ...REGISTRATION_DEFAULTS, keyOf, redirects: DEFAULT_REDIRECT_POLICY, ...options },
+        store,
+        clock,
+      ),
     };
   };
 
@@ -283,6 +287,17 @@ describe('registrations', () => {
       expect(await registrations.find(id)).to.equal(undefined);
       await registrations.loggedIn(id);
     }
+  });
+
+  it('are not found once the policy takes their redirect URIs no more', async () => {
+    const app = { client_name: 'Cursor', redirect_uris: ['cursor://anysphere.cursor-mcp/oauth/callback'] };
+    const id = idOf(app);
+    const lax = make();
+    await lax.registrations.save(id, app);
+    expect(await lax.registrations.find(id)).to.have.property('client_id', id);
+    const strict = make({ redirects: { schemes: [], reverseDomain: false } });
+    await strict.registrations.save(id, app);
+    expect(await strict.registrations.find(id)).to.equal(undefined);
   });
 
   it('can be deleted', async () => {

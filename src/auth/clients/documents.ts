@@ -159,7 +159,7 @@ export class ClientDocuments {
 
   async #fail(clientId: string, url: URL, known: Known | undefined, thrown: unknown): Promise<DocumentClient> {
     const kind = thrown instanceof FetchFailure ? thrown.kind : 'malformed';
-    const error = thrown instanceof FetchFailure ? refusal(thrown) : toAppError(thrown);
+    const error = thrown instanceof FetchFailure ? refusal(thrown, this.#options.backoffMs) : toAppError(thrown);
     this.#failed.set(clientId, { error, until: this.#clock.now() + this.#options.backoffMs });
     this.#log.info('client.document.failed', {
       document: `${url.origin}${url.pathname}`,
@@ -247,11 +247,15 @@ const UNREACHABLE =
   'The client metadata document cannot be fetched now. It must be on a public host and answer directly, without a redirect. Try again in a minute.';
 
 /** The same words for everything that did not answer: see `FailureKind`. */
-function refusal(failure: FetchFailure): AppError {
+function refusal(failure: FetchFailure, backoffMs: number): AppError {
   const { message } = failure;
   switch (failure.kind) {
     case 'unreachable':
-      return new AppError('CLIENT_UNAVAILABLE', UNREACHABLE, { detail: message, cause: failure, retryAfter: 60 });
+      return new AppError('CLIENT_UNAVAILABLE', UNREACHABLE, {
+        detail: message,
+        cause: failure,
+        retryAfter: Math.ceil(backoffMs / 1000),
+      });
     case 'refused':
       return invalidClient('The host of the client metadata document answered with a redirect or a refusal.', {
         detail: message,

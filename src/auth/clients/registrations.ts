@@ -6,7 +6,7 @@ import { AppError } from '../../errors';
 import type { Collection, Item } from '../../stores/sealed';
 import { type ClientMetadata, normaliseClientMetadata } from './metadata';
 import { Rate, type RateOptions } from './rate';
-import { type RedirectPolicy, withoutLoopbackPort } from './redirect-uri';
+import { checkRedirectUri, type RedirectPolicy, withoutLoopbackPort } from './redirect-uri';
 
 const PREFIX = 'dcr_';
 const ID = /^dcr_[A-Za-z0-9_-]{43}$/;
@@ -36,6 +36,8 @@ export interface RegistrationOptions {
   readonly perAddress: RateOptions;
   /** Clients that were not known before, in all. */
   readonly fresh: Omit<RateOptions, 'maxKeys'>;
+  /** What was registered under another policy, and is not taken by this one, is as good as not there. */
+  readonly redirects: RedirectPolicy;
   /** Maps an address to what is counted, for example an IPv6 network. */
   readonly keyOf: (address: string) => string;
 }
@@ -115,11 +117,11 @@ export class Registrations {
     if (made === undefined) this.#fresh.giveBack('');
   }
 
-  /** The client of a registration that has not expired. */
+  /** The client of a registration that has not expired, and that the policy still takes. */
   async find(clientId: string): Promise<ProviderMetadata | undefined> {
     if (!isRegisteredClientId(clientId)) return undefined;
-    const item = await this.#store.get(clientId);
-    return item === undefined ? undefined : { ...item.value.metadata, client_id: clientId };
+    const metadata = (await this.#store.get(clientId))?.value.metadata;
+    return metadata === undefined || !this.#isTaken(metadata) ? undefined : { ...metadata, client_id: clientId };
   }
 
   /** A user has logged in with this client: from now on it lives as long as what it was granted can. Written once a day at most. */
@@ -140,6 +142,15 @@ export class Registrations {
 
   async delete(clientId: string): Promise<void> {
     await this.#store.delete(clientId);
+  }
+
+  #isTaken({ redirect_uris: uris }: RegisteredMetadata): boolean {
+    try {
+      for (const uri of uris as readonly unknown[]) checkRedirectUri(uri, this.#options.redirects);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Only past half of its life, so that registering in a loop writes nothing; and never shortens the life of a client that is in use. */
