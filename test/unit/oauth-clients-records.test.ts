@@ -528,6 +528,35 @@ describe('client metadata documents', () => {
     expect(await store.get(ID)).to.not.equal(undefined);
   });
 
+  it('that a login keeps while they are fetched anew stay kept', async () => {
+    const { clock, host, documents, store } = make();
+    await documents.find(ID);
+    clock.advance(HOUR);
+    let arrive = (): void => undefined;
+    host.answer = (id) => new Promise((resolve) => (arrive = () => resolve(host.document(body(id)))));
+    const again = documents.find(ID);
+    while (host.requests.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await documents.keep(ID);
+    arrive();
+    await again;
+    host.answer = async (id) => host.document(body(id, 'Changed'));
+    clock.advance(HOUR);
+    await documents.find(ID);
+    expect((await store.get(ID))?.value.text).to.contain('Changed');
+  });
+
+  it('that are gone are gone from the store as well when another process kept them', async () => {
+    const { clock, host, documents, store, open } = make();
+    const other = open();
+    await documents.find(ID);
+    await other.find(ID);
+    await other.keep(ID);
+    clock.advance(HOUR);
+    host.fails('gone');
+    await errorOf(documents.find(ID));
+    expect(await store.get(ID)).to.equal(undefined);
+  });
+
   it('that the policy takes no more are not read from the store', async () => {
     const { host, documents, open } = make();
     await documents.find(ID);

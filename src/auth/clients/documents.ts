@@ -138,7 +138,9 @@ export class ClientDocuments {
     if (wait > 0) return this.#stale(known, busy(wait));
     try {
       const document = await this.#options.fetch(url);
-      const fresh = this.#read(clientId, url, document, known?.kept ?? false);
+      // A login may have kept the one before while this one was on its way.
+      const kept = (this.#known.get(clientId) ?? known)?.kept ?? false;
+      const fresh = this.#read(clientId, url, document, kept);
       this.#known.set(clientId, fresh);
       this.#failed.delete(clientId);
       if (fresh.kept && this.#isWorthWriting(fresh, known)) await this.#write(clientId, fresh);
@@ -169,7 +171,7 @@ export class ClientDocuments {
     if (kind === 'unreachable' || kind === 'refused') return this.#stale(known, error);
     // The host is up and says that the client is no more, or is another: what it said before does not count any longer.
     this.#known.delete(clientId);
-    if (known?.kept === true) await this.#forget(clientId);
+    if (known !== undefined) await this.#forget(clientId);
     throw error;
   }
 
