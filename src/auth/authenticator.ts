@@ -9,6 +9,8 @@ export interface Credentials {
   readonly authorization: string | undefined;
   /** The client's address, for rate limits. */
   readonly address: string;
+  /** The path that the request came to, without its query: what a challenge says depends on it (RFC 9728, 3.3). */
+  readonly path?: string;
   /** The connection that the request came on: what was found for its credentials may be remembered as long as it is open. */
   readonly connection?: object;
 }
