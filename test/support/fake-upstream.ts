@@ -58,6 +58,12 @@ export class FakeUpstream implements ForgeUpstream {
     return { user: ALICE, isAdmin: false, application, clientId: this.client, tokens: this.#issue() };
   }
 
+  /** Whether this is an access token that works now. */
+  lives(accessToken: string): boolean {
+    const until = this.#live.get(accessToken);
+    return !this.applicationGone && until !== undefined && until > this.clock.now();
+  }
+
   /** What a restore from a backup does. */
   restore(counter: number): void {
     this.#counter = counter;
@@ -85,9 +91,7 @@ export class FakeUpstream implements ForgeUpstream {
   async account(accessToken: string): Promise<Account> {
     this.accounts += 1;
     if (this.mood === 'away') throw away();
-    const until = this.#live.get(accessToken);
-    if (this.applicationGone || until === undefined || until <= this.clock.now())
-      throw new AppError('AUTH_INVALID', '401');
+    if (!this.lives(accessToken)) throw new AppError('AUTH_INVALID', '401');
     if (this.blocked) throw new AppError('AUTH_REFUSED', '403');
     return { user: ALICE, isAdmin: false };
   }

@@ -1,12 +1,13 @@
 /** Logging in at a forge that answers as no good forge would: what each answer means, and that nothing secret is in an error. */
 import { expect } from 'chai';
 import { MockAgent } from 'undici';
-import { systemClock } from '../../src/clock';
+import { type Clock, systemClock } from '../../src/clock';
 import { AppError } from '../../src/errors';
 import type { RefreshAnswer } from '../../src/forgejo/login/contract';
 import { ForgeLogin } from '../../src/forgejo/login/login';
 import { checkScopes } from '../../src/forgejo/login/scopes';
 import { tokensOf } from '../../src/forgejo/login/tokens';
+import { FakeClock, settle } from '../support/fake-link';
 
 const PUBLIC = 'https://forge.test/git';
 const API = 'http://forge.internal:3000';
@@ -24,14 +25,14 @@ describe('vault: login at a forge that misbehaves', () => {
     clientSecret: `gto_secret-of-${name}`,
     scopes: ['read:user'],
   });
-  const make = (timeoutMs = 2000): ForgeLogin =>
+  const make = (clock: Clock = systemClock): ForgeLogin =>
     new ForgeLogin({
       url: PUBLIC,
       apiUrl: API,
       applications: { read: application('read'), write: application('write') },
       dispatcher: mock,
-      clock: systemClock,
-      timeoutMs,
+      clock,
+      timeoutMs: 2000,
     });
   const metadata = (change: object = {}): void => {
     mock
@@ -180,6 +181,25 @@ describe('vault: login at a forge that misbehaves', () => {
     expect(urls.map(({ url }) => url.searchParams.get('client_id'))).to.deep.equal(['id-of-read', 'id-of-write']);
     expect(urls[0].url.href).to.match(/^https:\/\/forge\.test\/git\/login\/oauth\/authorize\?/);
     mock.assertNoPendingInterceptors();
+  });
+
+  it('reads the metadata again after an hour, and goes on with the old ones while that fails', async () => {
+    const clock = new FakeClock();
+    login = make(clock);
+    const path = async (): Promise<string> => (await login.begin('read', 'https://gateway.test/callback')).url.pathname;
+    metadata();
+    expect(await path()).to.equal('/git/login/oauth/authorize');
+    clock.advance(3_600_000);
+    mock.get(API).intercept({ path: '/.well-known/openid-configuration' }).reply(503, 'later');
+    expect(await path()).to.equal('/git/login/oauth/authorize');
+    await settle();
+    expect(await path()).to.equal('/git/login/oauth/authorize');
+    mock.assertNoPendingInterceptors();
+    clock.advance(30_000);
+    metadata({ authorization_endpoint: `${PUBLIC}/moved` });
+    await path();
+    await settle();
+    expect(await path()).to.equal('/git/moved');
   });
 
   for (const [what, change] of [

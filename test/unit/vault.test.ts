@@ -161,6 +161,18 @@ describe('vault: tokens of a user', () => {
       expect(two.sets.reads).to.equal(1);
     });
 
+    it('remembers the sets of 10,000 users and no more', async () => {
+      await logIn();
+      expect(await token()).to.equal('access-1-1');
+      const before = one.sets.reads;
+      for (let n = 0; n < 9_999; n++) await one.vault.suspended({ ...ALICE, id: `x${n}` }, 'read');
+      await token();
+      expect(one.sets.reads - before).to.equal(2 * 9_999);
+      await one.vault.suspended({ ...ALICE, id: 'one-more' }, 'read');
+      await token();
+      expect(one.sets.reads - before).to.equal(2 * 10_000 + 1);
+    });
+
     it('leaves no timer and no attempt behind', async () => {
       await logIn();
       await pass(15_000);
@@ -579,6 +591,19 @@ describe('vault: tokens of a user', () => {
       await pass(15_000);
       expect((await drive(one.vault.probe(ALICE, 'read'))).verdict).to.equal('unknown');
       expect(await one.vault.suspended(ALICE)).to.equal(false);
+    });
+
+    it('probe: ends by itself, and with its caller', async () => {
+      await logIn();
+      upstream.account = () => never;
+      const gone = new AbortController();
+      const asked = one.vault.probe(ALICE, 'read', gone.signal);
+      const other = one.vault.probe(ALICE, 'read');
+      await flush();
+      gone.abort();
+      expect((await asked).verdict).to.equal('unknown');
+      expect((await drive(other)).verdict).to.equal('unknown');
+      expect(clock.timers).to.equal(0);
     });
 
     it('probe: a store that is away says nothing', async () => {

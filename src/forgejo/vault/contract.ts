@@ -49,7 +49,7 @@ export interface VaultObserver {
   suspended(user: UserRef, application: ApplicationName, reason: SuspendReason): void;
   /**
    * A refresh token had been used although no gateway of this install recorded an attempt: the condition `OAuthApplicationShared`. Two installs need
-   * two applications at the forge each.
+   * two applications at the forge each. A gateway that dies between a login's code exchange and its store looks the same, once.
    */
   shared(application: ApplicationName): void;
 }

@@ -52,17 +52,6 @@ export class Sets {
     this.#remember(id, undefined);
   }
 
-  /** Drops what is remembered: the next one who asks reads. */
-  drop(id: string): void {
-    this.#remembered.delete(id);
-    this.#reading.delete(id);
-  }
-
-  /** Sets that are remembered now. */
-  get size(): number {
-    return this.#remembered.size;
-  }
-
   #options(set: TokenSet): { expiresAt: number } {
     return { expiresAt: keepUntil(set, this.#clock.wall()) };
   }
@@ -96,7 +85,8 @@ export class Sets {
   }
 
   #remember(id: string, set: TokenSet | undefined): void {
-    this.drop(id);
+    this.#reading.delete(id);
+    this.#remembered.delete(id);
     this.#remembered.set(id, { set, until: this.#clock.now() + this.#cacheMs });
     if (this.#remembered.size > MAX_REMEMBERED) {
       const oldest = this.#remembered.keys().next();
