@@ -85,7 +85,8 @@ export class AuthorizationServer {
   async handle(req: Request, res: Response): Promise<void> {
     const path = (req.url ?? '').split('?', 1)[0] ?? '';
     if (!this.serves(path)) {
-      res.writeHead(404, { 'Content-Length': 0 }).end();
+      res.statusCode = 404;
+      (res as { end(): unknown }).end();
       return;
     }
     await this.#current().handle(req, res);
