@@ -36,6 +36,10 @@ describe('oauth over HTTP', () => {
       });
       const claims = decodeJwt(body.access_token);
       expect(claims).to.include({ iss: at.base, aud: `${at.base}/mcp`, sub: accountOf(USER), client_id: client.id });
+      expect(
+        (await client.whoAmI(undefined, `/mcp?access_token=${body.access_token}`)).status,
+        'never in the URL',
+      ).to.equal(401);
       const who = await client.whoAmI(body.access_token);
       expect(who.status).to.equal(200);
       expect(JSON.parse(who.body)).to.deep.equal({
@@ -166,6 +170,47 @@ describe('oauth over HTTP', () => {
       const answer = await fetch(`${at.base}/authorize?${client.query()}`, { redirect: 'manual' });
       const elsewhere = await fetch(new URL(answer.headers.get('location') ?? '', at.base));
       expect(elsewhere.status).to.equal(400);
+    });
+  });
+
+  describe('two gateways on one store', () => {
+    let other: Loopback;
+
+    beforeEach(async () => {
+      await start();
+      other = await loopback({}, at);
+    });
+
+    afterEach(() => other.close());
+
+    it('redeem a code once, and refresh to the same successor', async () => {
+      const elsewhere = new PlainClient(other.base);
+      Object.assign(elsewhere, { id: client.id, verifier: client.verifier });
+      const both = [client, elsewhere];
+      const { refresh } = await client.login();
+      const answers = await Promise.all(Array.from({ length: 20 }, (_, index) => both[index % 2]?.refresh(refresh)));
+      expect(answers.map((answer) => answer?.status)).to.deep.equal(Array(20).fill(200));
+      expect(new Set(answers.map((answer) => answer?.body.refresh_token)).size).to.equal(1);
+      const code = await client.code();
+      const resource = undefined;
+      const redeemed = await Promise.all(
+        Array.from({ length: 20 }, (_, index) => both[index % 2]?.redeem(code, { resource })),
+      );
+      expect(redeemed.filter((answer) => answer?.status === 200).length).to.equal(1);
+    });
+
+    it('share their keys: a token of one that rotated is good at the other, and a revoked one at neither', async () => {
+      await other.ring.rotate();
+      const elsewhere = new PlainClient(other.base);
+      Object.assign(elsewhere, { id: client.id, verifier: client.verifier });
+      const { refresh } = await client.login();
+      const { body } = await elsewhere.refresh(refresh);
+      at.clock.advance(2000);
+      expect(decodeProtectedHeader(body.access_token).kid).not.to.equal(at.ring.keys[0]?.jwk.kid);
+      expect((await client.whoAmI(body.access_token)).status).to.equal(200);
+      await other.grants.revokeUser(USER);
+      at.clock.advance(2000);
+      expect((await client.whoAmI(body.access_token)).status).to.equal(401);
     });
   });
 
@@ -517,6 +562,66 @@ describe('oauth over HTTP', () => {
     at.clock.advance(3_600_000);
     await at.ring.rotate();
     expect((await client.whoAmI(access)).status).to.equal(401);
+  });
+
+  it('sets Secure, HttpOnly, SameSite=Lax cookies bound to their paths behind a proxy that ends TLS', async () => {
+    await start({ publicUrl: 'https://mcp.example' });
+    const query = client.query({ resource: 'https://mcp.example/mcp' });
+    const answer = await fetch(`${at.base}/authorize?${query}`, { redirect: 'manual' });
+    const path = answer.headers.get('location') ?? '';
+    expect(path).to.match(/^\/login\/[A-Za-z0-9_-]+$/);
+    const cookies = answer.headers.getSetCookie();
+    expect(cookies.map((cookie) => cookie.split('=', 1)[0])).to.have.members([
+      '__Secure-fmo_login',
+      '__Secure-fmo_login.sig',
+      '__Secure-fmo_resume',
+      '__Secure-fmo_resume.sig',
+    ]);
+    for (const cookie of cookies) {
+      expect(cookie)
+        .to.match(/; secure(;|$)/i)
+        .and.match(/; httponly(;|$)/i)
+        .and.match(/; samesite=lax(;|$)/i);
+      expect(cookie).to.match(/; path=\/(login|authorize)\/[A-Za-z0-9_-]+(;|$)/i);
+    }
+    const cookie = cookies.map((line) => line.split(';', 1)[0]).join('; ');
+    const finished = await fetch(new URL(path, at.base), { redirect: 'manual', headers: { cookie } });
+    const resume = new URL(finished.headers.get('location') ?? '');
+    expect(resume.origin).to.equal('https://mcp.example');
+    const back = await fetch(new URL(resume.pathname, at.base), { redirect: 'manual', headers: { cookie } });
+    const location = new URL(back.headers.get('location') ?? '');
+    expect(location.searchParams.get('iss')).to.equal('https://mcp.example');
+    const { body } = await client.redeem(location.searchParams.get('code') ?? '', { resource: undefined });
+    expect(decodeJwt(body.access_token)).to.include({ iss: 'https://mcp.example', aud: 'https://mcp.example/mcp' });
+  });
+
+  it('keeps tokens, codes and keys out of what it reports, and of the store in the clear', async () => {
+    await start();
+    const code = await client.code();
+    const { body } = await client.redeem(code);
+    const { body: next } = await client.refresh(body.refresh_token);
+    const later = await client.code();
+    await client.redeem(later);
+    at.store.failing = (method) => method === 'replace';
+    await client.refresh(next.refresh_token);
+    at.store.failing = () => false;
+    await client.redeem(later);
+    const secrets = [code, later, body.access_token, body.refresh_token, next.refresh_token, at.ring.keys[0]?.jwk.d];
+    const records = [];
+    for (const kind of [
+      'oauth-grant',
+      'oauth-code',
+      'oauth-refresh',
+      'oauth-anonymous',
+      'oauth-keys',
+      'oauth-client',
+    ]) {
+      for (const record of await at.store.find(kind))
+        records.push(JSON.stringify(record), record.value.toString('latin1'));
+    }
+    expect(records.length).to.be.above(6);
+    const said = [...records, ...at.replays, ...at.faults].join('\n');
+    for (const secret of secrets) expect(said).not.to.include(secret);
   });
 
   it('follows its issuer, not the Host header, X-Forwarded-* or an absolute request target', async () => {

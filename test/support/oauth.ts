@@ -6,6 +6,14 @@ import type { AddressInfo } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { systemClock, type Clock, type Timer } from '../../src/clock';
 import { AppError } from '../../src/errors';
+import { normaliseClientMetadata } from '../../src/auth/clients/metadata';
+import { DEFAULT_REDIRECT_POLICY } from '../../src/auth/clients/redirect-uri';
+import {
+  registeredClientId,
+  REGISTRATION_DEFAULTS,
+  Registrations,
+  type Registration,
+} from '../../src/auth/clients/registrations';
 import type { Scope, UserRef } from '../../src/auth/context';
 import { deriveKeys } from '../../src/auth/keys/derive';
 import { SigningKeyRing } from '../../src/auth/keys/ring';
@@ -116,6 +124,8 @@ export interface LoopbackOptions {
   readonly lifetimes?: Partial<Lifetimes>;
   readonly maxInteractions?: number;
   readonly documents?: Readonly<Record<string, ClientMetadata>>;
+  /** As clients see the gateway; its loopback address unless set. */
+  readonly publicUrl?: string;
   /** What the user allows; everything that was asked for unless set. */
   readonly allow?: readonly Scope[];
 }
@@ -137,28 +147,37 @@ export interface Loopback extends Recorded {
   close(): Promise<void>;
 }
 
-/** Two servers: `main`, the default one, and `other`. */
-export async function loopback(options: LoopbackOptions = {}): Promise<Loopback> {
-  const clock = new ShiftedClock();
-  const parts = recorded(clock);
+/**
+ * Two servers: `main`, the default one, and `other`.
+ * @param shared another gateway of the same install: store, clock and public URL are its own as well.
+ */
+export async function loopback(options: LoopbackOptions = {}, shared?: Loopback): Promise<Loopback> {
+  const clock = shared?.clock ?? new ShiftedClock();
+  const parts = shared ?? recorded(clock);
   const http = createServer();
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
   const base = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  const urls = new ResourceUrls(base, ['main', 'other'], 'main');
+  const urls = shared?.urls ?? new ResourceUrls(options.publicUrl ?? base, ['main', 'other'], 'main');
   const ring = await openRing(parts.store, clock);
-  const clients = new Map<string, ClientMetadata>();
+  const registrations = new Registrations(
+    { ...REGISTRATION_DEFAULTS, redirects: DEFAULT_REDIRECT_POLICY, keyOf: (address) => address },
+    collection<Registration>(parts.store, 'oauth-client', MASTER),
+    clock,
+  );
   const replays: string[] = [];
   const faults: string[] = [];
   const suspended = new Set<string>();
   const live = new LiveGrants({ find: (id) => parts.grants.find(id), clock, maxAge: 2000, max: 100 });
   const authenticator = new OAuthAuthenticator({
     urls,
-    verifier: new AccessTokenVerifier({ issuer: base, keys: ring, clock, maxCached: 100 }),
+    verifier: new AccessTokenVerifier({ issuer: urls.base, keys: ring, clock, maxCached: 100 }),
     liveGrant: (id) => live.find(id),
   });
+  const { store, records, grants, revoked } = parts;
   const server = new AuthorizationServer({
-    ...parts,
+    records,
+    grants,
     urls,
     signing: ring,
     cookieKeys: deriveKeys(MASTER, 'provider-cookies'),
@@ -167,14 +186,12 @@ export async function loopback(options: LoopbackOptions = {}): Promise<Loopback>
     lifetimes: { ...LIFETIMES, ...options.lifetimes },
     maxInteractions: options.maxInteractions ?? 100,
     clients: [],
-    registered: {
-      find: async (id) => clients.get(id),
-      save: async (id, metadata) => void clients.set(id, metadata),
+    registered: registrations,
+    loggedIn: (id) => registrations.loggedIn(id),
+    register: (body) => {
+      const metadata = normaliseClientMetadata(body, { kind: 'registration' }, DEFAULT_REDIRECT_POLICY);
+      return { clientId: registeredClientId(metadata), metadata: { ...metadata } };
     },
-    register: (body) => ({
-      clientId: `dcr_${createHash('sha256').update(JSON.stringify(body)).digest('hex')}`,
-      metadata: { ...(body as ClientMetadata), application_type: 'native', token_endpoint_auth_method: 'none' },
-    }),
     findDocument: async (id) => {
       if (made.documentFault !== undefined) throw made.documentFault;
       return options.documents?.[id];
@@ -189,7 +206,8 @@ export async function loopback(options: LoopbackOptions = {}): Promise<Loopback>
     const path = (req.url ?? '').split('?', 1)[0] ?? '';
     try {
       const document = metadataAt(urls, path) ?? resourceMetadata(urls, path);
-      if (document !== undefined) return void res.end(JSON.stringify(document));
+      if (document !== undefined)
+        return void res.setHeader('Content-Type', 'application/json').end(JSON.stringify(document));
       if (server.serves(path)) return await server.handle(req, res);
       if (path.startsWith('/login/')) {
         const login = await server.pendingLogin(req, res);
@@ -213,7 +231,10 @@ export async function loopback(options: LoopbackOptions = {}): Promise<Loopback>
     }
   };
   const made: Loopback = {
-    ...parts,
+    store,
+    records,
+    grants,
+    revoked,
     base,
     clock,
     ring,
@@ -229,7 +250,7 @@ export async function loopback(options: LoopbackOptions = {}): Promise<Loopback>
       http.closeAllConnections();
       http.close();
       await once(http, 'close');
-      await parts.store.close();
+      if (shared === undefined) await parts.store.close();
     },
   };
   return made;

@@ -31,7 +31,7 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
   const cookie = { httpOnly: true, sameSite: 'lax', secure, signed: true } as const;
   return {
     adapter: adapterFactory(parts),
-    clients: [...options.clients],
+    clients: options.clients.map((client) => ({ ...client })),
     jwks: { keys: signing.keys.map(({ jwk }) => ({ ...jwk })) },
     routes: { ...ROUTES },
     scopes: [],

@@ -1,5 +1,4 @@
 /** What the authorization server is handed, so that it knows neither HTTP routes nor pages, Forgejo or the store's driver. */
-import type { ClientMetadata as ProviderClientMetadata } from 'oidc-provider';
 import type { Clock } from '../../clock';
 import type { SealingKey } from '../../stores/sealed';
 import type { SigningKeyRing } from '../keys/ring';
@@ -8,7 +7,7 @@ import type { Grants } from './grants';
 import type { ProviderRecords } from './records';
 
 /** Client metadata as it is in a registration or in a client's own document (RFC 7591, 2), normalised before it comes here. */
-export type ClientMetadata = Omit<ProviderClientMetadata, 'client_id'>;
+export type ClientMetadata = Readonly<Record<string, unknown>>;
 
 /** Dynamically registered clients, behind ids that are no URLs. */
 export interface RegisteredClients {
@@ -88,6 +87,8 @@ export interface ProviderOptions {
   readonly registered: RegisteredClients;
   readonly register: Register;
   readonly findDocument: FindDocument;
+  /** A user has logged in with this client: from now on it must live as long as what it was granted. @throws AppError `STORE_UNAVAILABLE`. */
+  readonly loggedIn: (clientId: string) => Promise<void>;
   /**
    * Whether a user must log in again before anything is issued for it. Its refresh token is then refused without being used up.
    * @throws AppError `STORE_UNAVAILABLE`.

@@ -123,6 +123,7 @@ export class AuthorizationServer {
     if (scopes.length === 0 || scopes.some((scope) => !login.scopes.includes(scope))) {
       throw new AppError('INVALID_REQUEST', 'Choose at least one of the permissions that were asked for.');
     }
+    await this.#options.loggedIn(login.client.id);
     const grant = await this.#options.grants.create({
       user: result.user,
       client: { id: login.client.id, name: login.client.name },
