@@ -387,6 +387,26 @@ describe('live grants', () => {
     expect(await live.find('grant')).to.equal(grant);
   });
 
+  it('does not join a question that the store has sat on for two seconds', async () => {
+    const answers: ((grant: LiveGrant | undefined) => void)[] = [];
+    const slow = new LiveGrants({
+      clock,
+      maxAge: 2000,
+      max: 5,
+      find: () => new Promise((resolve) => answers.push(resolve)),
+    });
+    const first = slow.find('grant');
+    const joined = slow.find('grant');
+    clock.advance(2000);
+    const second = slow.find('grant');
+    expect(answers.length).to.equal(2);
+    answers[1]?.(undefined);
+    expect(await second).to.equal(undefined);
+    answers[0]?.(grant);
+    expect([await first, await joined]).to.deep.equal([grant, grant]);
+    expect(await slow.find('grant'), 'the newer answer stays').to.equal(undefined);
+  });
+
   it('is bounded, and remembers no fault', async () => {
     for (let count = 0; count < 50; count += 1) await live.find(`grant ${count}`);
     expect(live.size).to.equal(5);

@@ -36,7 +36,7 @@ const MAX_PENDING = 1024;
 export class LiveGrants<T extends LiveGrant = LiveGrant> {
   readonly #options: LiveGrantsOptions<T>;
   readonly #answers = new Map<string, Answer<T>>();
-  readonly #pending = new Map<string, Promise<Answer<T>>>();
+  readonly #pending = new Map<string, { readonly asked: number; readonly answer: Promise<Answer<T>> }>();
 
   constructor(options: LiveGrantsOptions<T>) {
     this.#options = options;
@@ -51,20 +51,21 @@ export class LiveGrants<T extends LiveGrant = LiveGrant> {
     if (fresh) return (await this.#ask(id)).grant;
     const known = this.#answers.get(id);
     if (known !== undefined && clock.now() - known.asked < maxAge) return known.grant;
-    let pending = this.#pending.get(id);
-    if (pending === undefined) {
-      if (this.#pending.size >= MAX_PENDING) {
-        throw new AppError('OVERLOADED', 'Too many logins are being checked at the moment. Try again in a second.', {
-          retryAfter: 1,
-        });
-      }
-      const asked = this.#ask(id).finally(() => {
-        if (this.#pending.get(id) === asked) this.#pending.delete(id);
+    const waiting = this.#pending.get(id);
+    // A question that the store sits on for long is not joined: what it answers may be older than that.
+    if (waiting !== undefined && clock.now() - waiting.asked < maxAge) return (await waiting.answer).grant;
+    if (waiting === undefined && this.#pending.size >= MAX_PENDING) {
+      throw new AppError('OVERLOADED', 'Too many logins are being checked at the moment. Try again in a second.', {
+        retryAfter: 1,
       });
-      this.#pending.set(id, asked);
-      pending = asked;
     }
-    return (await pending).grant;
+    const question = { asked: clock.now(), answer: this.#ask(id) };
+    this.#pending.set(id, question);
+    try {
+      return (await question.answer).grant;
+    } finally {
+      if (this.#pending.get(id) === question) this.#pending.delete(id);
+    }
   }
 
   /** Drops what is remembered of a grant, and what is being asked: it was revoked or changed here. */
