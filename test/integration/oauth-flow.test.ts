@@ -404,6 +404,13 @@ describe('oauth over HTTP', () => {
       expect(await at.grants.ofUser(USER)).to.deep.equal([]);
     });
 
+    it('never grants more than was asked for, whatever the page sends: 400', async () => {
+      await start({ allow: ['forgejo:read', 'forgejo:write'] });
+      const { url, status } = await client.browse(`/authorize?${client.query({ scope: 'forgejo:read' })}`);
+      expect([status, url.origin]).to.deep.equal([400, at.base]);
+      expect(await at.grants.ofUser(USER)).to.deep.equal([]);
+    });
+
     it('tells the client that the user said no', async () => {
       await start({ allow: [] });
       const { url } = await client.browse(`/authorize?${client.query()}`);
@@ -450,6 +457,27 @@ describe('oauth over HTTP', () => {
       expect((await client.redeem(code)).status).to.equal(200);
     });
 
+    it('answers 503 when the store fails after the code, and the code can be redeemed afterwards all the same', async () => {
+      const code = await client.code();
+      at.store.failing = (called, on) => called === 'create' && on === 'oauth-refresh';
+      expect((await client.redeem(code)).status).to.equal(503);
+      at.store.failing = () => false;
+      at.vaultFault = new AppError('STORE_UNAVAILABLE', 'The vault is out of reach.');
+      expect((await client.redeem(code)).status).to.equal(503);
+      at.vaultFault = undefined;
+      expect((await client.redeem(code)).status).to.equal(200);
+      expect((await client.redeem(code)).body.error, 'once').to.equal('invalid_grant');
+    });
+
+    it('does not bring a code back that was replayed while its first redemption failed', async () => {
+      const code = await client.code();
+      at.store.failing = (called, on) => called === 'create' && on === 'oauth-refresh';
+      await Promise.all(Array.from({ length: 5 }, () => client.redeem(code)));
+      at.store.failing = () => false;
+      expect((await client.redeem(code)).body.error).to.equal('invalid_grant');
+      expect(at.revoked.length).to.equal(1);
+    });
+
     it('shows a page with 503 when the store fails at /authorize', async () => {
       at.store.failing = (_called, on) => on === 'oauth-anonymous';
       const answer = await fetch(`${at.base}/authorize?${client.query()}`, {
@@ -467,6 +495,23 @@ describe('oauth over HTTP', () => {
       const who = await client.whoAmI(access);
       expect(who.status).to.equal(503);
       expect(who.challenge).to.equal(null);
+    });
+
+    it('answers 503 when it cannot tell whether a user is suspended, and uses nothing up', async () => {
+      const { refresh } = await client.login();
+      at.vaultFault = new AppError('STORE_UNAVAILABLE', 'The vault is out of reach.');
+      const { status, body } = await client.refresh(refresh);
+      expect([status, body.error]).to.deep.equal([503, 'temporarily_unavailable']);
+      at.vaultFault = undefined;
+      at.clock.advance(60_000);
+      expect((await client.refresh(refresh)).status).to.equal(200);
+    });
+
+    it('tells a client whose user was suspended while logging in: access_denied, no code', async () => {
+      at.suspended.add(accountOf(USER));
+      const { url } = await client.browse(`/authorize?${client.query()}`);
+      expect(url.searchParams.get('error')).to.equal('access_denied');
+      expect(url.searchParams.has('code')).to.equal(false);
     });
 
     it('refuses a suspended user with invalid_grant, and the token works when the user is back', async () => {
@@ -522,6 +567,25 @@ describe('oauth over HTTP', () => {
       expect(answer.status).to.equal(201);
       expect(answer.headers.get('access-control-allow-origin')).to.equal('*');
       expect(body).not.to.have.any.keys('client_secret', 'registration_access_token');
+    });
+
+    it('refuses a registration that the policy refuses: 400 with its name', async () => {
+      for (const [uri, error] of [
+        ['http://evil.example/callback', 'invalid_redirect_uri'],
+        ['javascript:alert(1)', 'invalid_redirect_uri'],
+      ]) {
+        const answer = await fetch(`${at.base}/register`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ redirect_uris: [uri] }),
+        });
+        expect(answer.status, uri).to.equal(400);
+        expect(((await answer.json()) as { error: string }).error, uri).to.equal(error);
+      }
+    });
+
+    it('gives a client that registers again the same id', async () => {
+      expect((await new PlainClient(at.base).register()).id).to.equal(client.id);
     });
 
     it('answers preflights of the token, registration and revocation endpoints', async () => {

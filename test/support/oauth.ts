@@ -142,7 +142,9 @@ export interface Loopback extends Recorded {
   readonly faults: string[];
   /** Accounts that have to log in again. */
   readonly suspended: Set<string>;
-  /** What the document host is asked for. Set: it throws. */
+  /** Set: whether somebody is suspended cannot be told. */
+  vaultFault: AppError | undefined;
+  /** Set: documents cannot be had. */
   documentFault: AppError | undefined;
   close(): Promise<void>;
 }
@@ -196,7 +198,10 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       if (made.documentFault !== undefined) throw made.documentFault;
       return options.documents?.[id];
     },
-    suspended: async (account) => suspended.has(account),
+    suspended: async (account) => {
+      if (made.vaultFault !== undefined) throw made.vaultFault;
+      return suspended.has(account);
+    },
     interactionPath: (uid) => `/login/${uid}`,
     errorPage: ({ status, error }) => `<!doctype html><title>${status} ${error}</title>`,
     observer: { replayed: (what, grant) => replays.push(`${what} ${grant}`), fault: (detail) => faults.push(detail) },
@@ -211,7 +216,7 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       if (server.serves(path)) return await server.handle(req, res);
       if (path.startsWith('/login/')) {
         const login = await server.pendingLogin(req, res);
-        const scopes = login.scopes.filter((scope) => options.allow?.includes(scope) ?? true);
+        const scopes = options.allow ?? login.scopes;
         if (scopes.length === 0) return await server.deny(req, res, 'access_denied', 'The user said no.');
         return void (await server.finish(req, res, { user: USER, scopes, policy: EVERYTHING }));
       }
@@ -246,6 +251,7 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
     faults,
     suspended,
     documentFault: undefined,
+    vaultFault: undefined,
     async close() {
       http.closeAllConnections();
       http.close();

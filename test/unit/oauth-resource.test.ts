@@ -393,7 +393,7 @@ describe('live grants', () => {
       clock,
       maxAge: 2000,
       max: 5,
-      find: () => new Promise((resolve) => answers.push(resolve)),
+      find: () => new Promise<LiveGrant | undefined>((resolve) => void answers.push(resolve)),
     });
     const first = slow.find('grant');
     const joined = slow.find('grant');

@@ -1,5 +1,5 @@
 /** oidc-provider's storage (its `Adapter`), as a factory over what each kind of record needs. */
-import type { Adapter, AdapterPayload } from 'oidc-provider';
+import Provider, { type Adapter, type AdapterPayload } from 'oidc-provider';
 import { asOAuthError } from './faults';
 import type { Codes } from './codes';
 import { accountOf, type GrantRecord, type Grants } from './grants';
@@ -28,7 +28,7 @@ export function adapterFactory(parts: AdapterParts): (model: string) => Adapter 
     AuthorizationCode: adapter({
       find: (id) => codes.find(id),
       upsert: (id, payload, expiresIn = 0) => codes.save(id, payload, expiresIn),
-      consume: (id) => codes.consume(id),
+      consume: (id) => codes.consume(id, Provider.ctx),
       destroy: (id) => codes.destroy(id),
       revokeByGrantId,
     }),

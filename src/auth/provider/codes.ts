@@ -1,7 +1,7 @@
 /** The storage of authorization codes: each is redeemed once, whoever asks at the same time (RFC 6749, 4.1.2; RFC 9700, 4.5). */
 import { errors, type AdapterPayload } from 'oidc-provider';
 import type { Clock } from '../../clock';
-import type { Collection } from '../../stores/sealed';
+import type { Collection, Item } from '../../stores/sealed';
 import type { Grants } from './grants';
 import { GRANT_TAG, USER_TAG } from './records';
 
@@ -15,6 +15,8 @@ export interface CodesOptions {
 
 export class Codes {
   readonly #options: CodesOptions;
+  /** Codes by the requests that redeemed them. */
+  readonly #redeemed = new WeakMap<object, Item<AdapterPayload>>();
 
   constructor(options: CodesOptions) {
     this.#options = options;
@@ -39,9 +41,10 @@ export class Codes {
 
   /**
    * Redeems a code: compare-and-set, so one of those who come at the same time wins. Whoever loses takes the grant down with it.
+   * @param request see {@link release}.
    * @throws InvalidGrant for the losers.
    */
-  async consume(code: string): Promise<void> {
+  async consume(code: string, request: object = {}): Promise<void> {
     const { codes, clock } = this.#options;
     const item = await codes.get(code);
     if (item === undefined) throw new errors.InvalidGrant('authorization code not found');
@@ -50,12 +53,26 @@ export class Codes {
       await this.#options.grants.redeem(item.value.grantId ?? '');
       const payload = { ...item.value, consumed: Math.floor(clock.wall() / 1000) };
       const options = { tags: tags(payload), ...(item.expiresAt === undefined ? {} : { expiresAt: item.expiresAt }) };
-      if ((await codes.replace(item, payload, options)) !== undefined) return;
+      const redeemed = await codes.replace(item, payload, options);
+      if (redeemed !== undefined) return void this.#redeemed.set(request, redeemed);
     }
     const grant = item.value.grantId ?? '';
     this.#options.replayed(grant);
     await this.#options.grants.revoke(grant);
     throw new errors.InvalidGrant('authorization code already consumed');
+  }
+
+  /**
+   * Gives a code back that a request redeemed before a fault of ours kept it from its tokens: the client tries again, and would be taken
+   * for a thief. Of a code that somebody else tried meanwhile the grant is gone, so giving it back does no harm.
+   */
+  async release(request: object): Promise<void> {
+    const item = this.#redeemed.get(request);
+    if (item === undefined) return;
+    const payload = { ...item.value };
+    delete payload.consumed;
+    const options = { tags: tags(payload), ...(item.expiresAt === undefined ? {} : { expiresAt: item.expiresAt }) };
+    await this.#options.codes.replace(item, payload, options);
   }
 
   async destroy(code: string): Promise<void> {

@@ -23,6 +23,7 @@ export function createProvider(options: ProviderOptions, parts: ProviderParts): 
   const provider = new Provider(options.urls.base, configuration(options, parts));
   pinAddress(provider, options.urls.base);
   chainRefreshTokens(provider, parts.ids);
+  const fault = ({ name, message }: Error): void => options.observer.fault(`${name}: ${message}`);
   provider.use(async (ctx, next) => {
     if (OPEN.includes(ctx.path)) {
       ctx.set(CORS);
@@ -30,9 +31,10 @@ export function createProvider(options: ProviderOptions, parts: ProviderParts): 
     }
     if (ctx.path === ROUTES.authorization) ctx.query = tidyAuthorizationRequest(ctx.query, options.urls);
     await next();
+    // Where the store is still out of reach the code stays used up; then the user logs in again.
+    if (ctx.status === 503) await parts.codes.release(ctx).catch(fault);
     dropCookie(ctx.res, provider.cookieName('session'));
   });
-  const fault = ({ name, message }: Error): void => options.observer.fault(`${name}: ${message}`);
   provider.on('server_error', (_ctx, error) => fault(error));
   // Koa prints what nobody listens for.
   (provider as NodeJS.EventEmitter).on('error', fault);
