@@ -266,6 +266,41 @@ describe('oauth storage', () => {
       expect(await at.records.refreshTokens.find()).to.deep.equal([]);
     });
 
+    it('does what the rule says for any order of uses and pauses', async () => {
+      const step = fc.oneof(
+        fc.record({ pause: fc.constantFrom(1000, 14_000, 30_000, 90_000) }),
+        fc.record({ behind: fc.nat({ max: 4 }) }),
+      );
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+          const [first, id] = await begin();
+          const issued = [first];
+          const used = new Map<number, number>();
+          let now = 0;
+          for (const one of steps) {
+            if ('pause' in one) {
+              now += one.pause;
+              clock.advance(one.pause);
+              continue;
+            }
+            const newest = issued.length - 1;
+            const index = Math.max(0, newest - one.behind);
+            const token = issued[index] ?? '';
+            const at = used.get(index);
+            const unused = index === newest || (index === newest - 1 && !used.has(newest));
+            const good = unused || (at !== undefined && now < at + 30_000);
+            expect((await tokens.find(token))?.consumed === undefined).to.equal(good);
+            if (!good) return;
+            if (at === undefined) used.set(index, now);
+            const next = await rotate(token, id);
+            if (index === newest) issued.push(next);
+            expect(next).to.equal(issued[index + 1]);
+          }
+        }),
+        { numRuns: 60 },
+      );
+    });
+
     it('has one record after 200 rotations in a hurry, with a bounded memory of uses', async () => {
       const [first, id] = await begin();
       let token = first;
