@@ -718,5 +718,15 @@ describe('oauth over HTTP', () => {
     expect(location)
       .to.match(/^\/login\//)
       .and.not.include('evil.example');
+    const absolute = await new Promise<number | undefined>((resolve, reject) => {
+      const path = `http://evil.example/authorize?${client.query()}`;
+      const req = request({ port, host: '127.0.0.1', path }, (res) => {
+        res.resume();
+        resolve(res.statusCode);
+      });
+      req.on('error', reject);
+      req.end();
+    });
+    expect(absolute).to.equal(404);
   });
 });

@@ -254,6 +254,15 @@ describe('oauth storage', () => {
       }
     });
 
+    it('gives nothing for a grant that is gone, although its tokens could not be removed', async () => {
+      const [token, id] = await begin();
+      at.store.failing = (method) => method === 'find';
+      await at.grants.revoke(id);
+      at.store.failing = () => false;
+      expect((await at.records.refreshTokens.find()).length).to.equal(1);
+      expect(await tokens.find(token)).to.equal(undefined);
+    });
+
     it('issues nothing more for a grant that was revoked in between, and leaves nothing behind', async () => {
       const [token, id] = await begin();
       await tokens.consume(token);

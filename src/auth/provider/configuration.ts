@@ -66,7 +66,6 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
       resourceIndicators: {
         enabled: true,
         defaultResource: () => urls.default,
-        useGrantedResource: () => true,
         getResourceServerInfo: (ctx, resource) => {
           // A grant is for one server, and the consent page shows one.
           if (Array.isArray(ctx.oidc.params?.resource))

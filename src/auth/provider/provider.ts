@@ -55,32 +55,16 @@ function preflight(ctx: Preflight): void {
   ctx.status = 204;
 }
 
-/**
- * Endpoints, redirects and the cookies' `Secure` follow the issuer, whatever `Host`, `X-Forwarded-*` or an absolute request target say.
- */
+/** Endpoints, redirects and the cookies' `Secure` follow the issuer, whatever `Host` and `X-Forwarded-*` say. */
 function pinAddress(provider: Provider, base: string): void {
-  const { host, hostname, protocol } = new URL(base);
-  const pinned = (get: (request: { originalUrl: string }) => unknown): PropertyDescriptor => ({
-    configurable: true,
-    get(this: { originalUrl: string }) {
-      return get(this);
-    },
-  });
+  const { host, protocol } = new URL(base);
+  const pinned = (value: unknown): PropertyDescriptor => ({ configurable: true, get: () => value });
   Object.defineProperties(provider.request, {
-    host: pinned(() => host),
-    hostname: pinned(() => hostname),
-    protocol: pinned(() => protocol.slice(0, -1)),
-    secure: pinned(() => protocol === 'https:'),
-    origin: pinned(() => base),
-    href: pinned(({ originalUrl }) => `${base}${pathOf(originalUrl)}`),
+    host: pinned(host),
+    protocol: pinned(protocol.slice(0, -1)),
+    secure: pinned(protocol === 'https:'),
+    origin: pinned(base),
   });
-}
-
-/** The path and query of a request target, which may be absolute (RFC 9112, 3.2.2). */
-function pathOf(target: string): string {
-  if (target.startsWith('/')) return target;
-  const url = URL.parse(target);
-  return url === null ? '/' : `${url.pathname}${url.search}`;
 }
 
 /** A rotated token's id follows from its predecessor's, so that racing refreshes get the same one. */
