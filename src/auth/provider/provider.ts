@@ -59,11 +59,10 @@ function preflight(ctx: Preflight): void {
 function pinAddress(provider: Provider, base: string): void {
   const { host, protocol } = new URL(base);
   const pinned = (value: unknown): PropertyDescriptor => ({ configurable: true, get: () => value });
+  // Koa makes everything else of these two.
   Object.defineProperties(provider.request, {
     host: pinned(host),
     protocol: pinned(protocol.slice(0, -1)),
-    secure: pinned(protocol === 'https:'),
-    origin: pinned(base),
   });
 }
 
