@@ -17,7 +17,7 @@ import { ProcessBackend } from './backends/process/driver';
 import { systemClock } from './clock';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
-import { AppError, toAppError } from './errors';
+import { AppError } from './errors';
 import type { CredentialProxyOptions } from './forgejo/proxy/options';
 import { createCredentialProxy, type CredentialProxy } from './forgejo/proxy/proxy';
 import { rateKey, trustedProxies } from './http/address';
@@ -26,6 +26,7 @@ import { listen, type Listener } from './http/listener';
 import { BodyReader } from './http/mcp/body';
 import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
+import { removeLeftovers } from './leftovers';
 import { SessionIds } from './sessions/ids';
 import type { SessionStore } from './sessions/ports';
 import { Registry } from './sessions/registry';
@@ -38,6 +39,8 @@ import { authObserver, httpObserver, proxyObserver, sessionObserver } from './te
 export interface ComposeOptions {
   readonly log: Logger;
   readonly version: string;
+  /** Gives the start up: what was started is ended again, and {@link compose} rejects with the signal's reason. */
+  readonly signal: AbortSignal;
 }
 
 /** A running gateway. */
@@ -51,8 +54,6 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
-/** Milliseconds for what an earlier run left behind to be removed, before it is left to a later start. */
-const ORPHANS_MS = 30_000;
 /** Milliseconds for the last responses to be written once sessions are over. */
 const LISTENER_MS = 2_000;
 
@@ -60,10 +61,10 @@ const LISTENER_MS = 2_000;
  * Builds and starts the gateway. What was started before a failure is ended again.
  * @throws AppError `CONFIG_INVALID` for keys, ports and folders that cannot be used; `STORE_UNAVAILABLE`.
  */
-export async function compose(config: Config, { log, version }: ComposeOptions): Promise<Gateway> {
+export async function compose(config: Config, options: ComposeOptions): Promise<Gateway> {
   const started: (() => Promise<void>)[] = [];
   try {
-    return await build(config, { log, version }, started);
+    return await build(config, options, started);
   } catch (thrown) {
     for (const undo of started.reverse()) await undo().catch(() => undefined); // the failure itself is what matters
     throw thrown;
@@ -72,7 +73,7 @@ export async function compose(config: Config, { log, version }: ComposeOptions):
 
 async function build(
   config: Config,
-  { log, version }: ComposeOptions,
+  { log, version, signal }: ComposeOptions,
   started: (() => Promise<void>)[],
 ): Promise<Gateway> {
   const clock = systemClock;
@@ -159,7 +160,8 @@ async function build(
   });
   started.push(() => registry.stop(0));
 
-  await removeLeftovers(store, backend, log, metrics);
+  await removeLeftovers({ store, backend, log, metrics, signal });
+  signal.throwIfAborted();
   void backend.prepare?.(config.servers);
 
   const streams = new Streams({
@@ -278,25 +280,6 @@ async function withAddress(url: string): Promise<string> {
     );
   }
   return parsed.href.replace(/\/+$/, '');
-}
-
-/** Records and children of a run that did not stop in order. What cannot be removed now must not keep the gateway from serving. */
-async function removeLeftovers(store: SessionStore, backend: Backend, log: Logger, metrics: Metrics): Promise<void> {
-  const abandoned = await store.abandonAll(Date.now());
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('not in time')), ORPHANS_MS).unref();
-  });
-  try {
-    const removed = await Promise.race([backend.removeOrphans(), late]);
-    metrics.orphans.inc(removed);
-    if (abandoned > 0 || removed > 0) log.info('gateway.leftovers-removed', { sessions: abandoned, children: removed });
-  } catch (thrown) {
-    const { code, detail } = toAppError(thrown);
-    log.warn('gateway.leftovers-kept', { sessions: abandoned, code, detail });
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** The driver, and what closes what it stands on. */

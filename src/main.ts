@@ -64,9 +64,9 @@ async function serve(file: string | undefined): Promise<void> {
   // A promise that nobody looked at is a defect in one place; ending everybody's sessions would be another.
   process.on('unhandledRejection', (thrown) => log.error('process.unhandled-rejection', { error: thrown }));
 
-  const gateway = await compose(config, { log, version });
-  log.info('gateway.started', { version, url: gateway.url, ops: gateway.opsUrl, proxy: gateway.proxyUrl });
-
+  // From here on signals are ours: as the first process of a container nothing else would heed them, a start that waits included.
+  const giveUp = new AbortController();
+  const starting = compose(config, { log, version, signal: giveUp.signal });
   let stopping = false;
   const stop = (why: string, status: number): void => {
     if (stopping) {
@@ -75,11 +75,16 @@ async function serve(file: string | undefined): Promise<void> {
     }
     stopping = true;
     log.info('gateway.stopping', { why });
+    giveUp.abort(new Error('the program was told to stop'));
     const deadline = setTimeout(() => {
       log.error('gateway.stop-deadline', {});
       exit(FAILED);
     }, config.stop.timeout * 1000);
-    gateway.stop().then(
+    const stopped = starting.then(
+      (gateway) => gateway.stop(),
+      () => undefined, // a start that failed has undone itself
+    );
+    stopped.then(
       () => {
         clearTimeout(deadline);
         log.info('gateway.stopped', {});
@@ -97,6 +102,14 @@ async function serve(file: string | undefined): Promise<void> {
     log.error('process.uncaught-exception', { error: thrown });
     stop('uncaught exception', FAILED);
   });
+
+  const gateway = await starting.catch((thrown: unknown) => {
+    if (!stopping) throw thrown;
+    return undefined; // `stop` ends the process
+  });
+  if (gateway !== undefined) {
+    log.info('gateway.started', { version, url: gateway.url, ops: gateway.opsUrl, proxy: gateway.proxyUrl });
+  }
 }
 
 main().catch((thrown: unknown) => {

@@ -4,7 +4,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { McpClient } from '../support/mcp';
@@ -161,6 +161,49 @@ describe('the program', function () {
     expect(await program.exited).to.equal(0);
     expect(pids.map(alive)).to.deep.equal([false, false]);
     expect(program.err()).to.contain('gateway.stopped');
+  });
+
+  it('exits with 0 on SIGTERM while it still starts, behind a Kubernetes API that does not answer', async () => {
+    const connections: Socket[] = [];
+    const silent = createTcpServer((socket) => connections.push(socket)).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const server = `https://127.0.0.1:${String((silent.address() as AddressInfo).port)}`;
+    const kubeconfig = join(dir, 'kubeconfig.json');
+    const named = (value: object): object[] => [{ name: 'x', ...value }];
+    await writeFile(
+      kubeconfig,
+      JSON.stringify({
+        apiVersion: 'v1',
+        kind: 'Config',
+        'current-context': 'x',
+        clusters: named({ cluster: { server, 'insecure-skip-tls-verify': true } }),
+        contexts: named({ context: { cluster: 'x', user: 'x' } }),
+        users: named({ user: { token: 'token-of-the-test' } }),
+      }),
+    );
+    try {
+      const program = run([], {
+        FMO_SERVER_FORGEJO_URL: forgeUrl,
+        FMO_SERVER_POD_IMAGE: 'image',
+        FMO_DATA_DIR: join(dir, 'data'),
+        FMO_BACKEND_KIND: 'pod',
+        FMO_BACKEND_KUBECONFIG: kubeconfig,
+        FMO_PROXY_LISTEN: '127.0.0.1:0',
+        FMO_PROXY_URL: 'https://127.0.0.1:8443',
+        FMO_HTTP_LISTEN: '127.0.0.1:0',
+        FMO_OPS_LISTEN: '127.0.0.1:0',
+      });
+      await Promise.race([
+        once(silent, 'connection'),
+        program.exited.then(() => Promise.reject(new Error(program.err()))),
+      ]);
+      program.process.kill('SIGTERM');
+      expect(await program.exited).to.equal(0);
+      expect(program.err()).to.contain('gateway.stopped').and.not.contain('gateway.started');
+    } finally {
+      for (const socket of connections) socket.destroy();
+      silent.close();
+    }
   });
 
   it('gives a call that does not end its time, then answers it with an error and exits with 0', async () => {

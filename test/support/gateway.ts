@@ -35,7 +35,7 @@ export async function startGateway(settings: Readonly<Record<string, unknown>>):
   await writeFile(file, JSON.stringify(settings));
   const config = await loadConfig({ file, env });
   const { log } = createLog({ level: 'debug', destination: 'stderr' }, { write: (line) => void lines.push(line) });
-  const gateway = await compose(config, { log, version: '0.0.0-test' });
+  const gateway = await compose(config, { log, version: '0.0.0-test', signal: new AbortController().signal });
   const metrics = async (): Promise<string> => (await fetch(`${gateway.opsUrl}/metrics`)).text();
   return {
     url: `${gateway.url}/mcp`,

@@ -24,7 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** The files that build and wire; everything is open to them, and nobody imports them. */
-const WIRING = ['main', 'compose', 'spawn', 'arguments'];
+const WIRING = ['main', 'compose', 'spawn', 'leftovers', 'arguments'];
 
 /** Packages and built-in modules that only these parts may know. */
 const OUTSIDE: readonly { readonly module: RegExp; readonly only: readonly string[] }[] = [

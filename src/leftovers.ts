@@ -1,0 +1,33 @@
+/** What a run that did not stop in order left behind: records of sessions that are no more, and children. */
+import { abortable } from './backends/budget';
+import type { Backend } from './backends/contract';
+import { toAppError } from './errors';
+import type { SessionStore } from './sessions/ports';
+import type { Logger } from './telemetry/log';
+import type { Metrics } from './telemetry/metrics';
+
+/** Milliseconds for them to be removed, before they are left to a later start. */
+const LEFTOVERS_MS = 30_000;
+
+export interface Leftovers {
+  readonly store: SessionStore;
+  readonly backend: Backend;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Gives up. */
+  readonly signal: AbortSignal;
+}
+
+/** Marks the records and removes the children. What cannot be removed now must not keep the gateway from serving; rejects as the store does. */
+export async function removeLeftovers({ store, backend, log, metrics, signal }: Leftovers): Promise<void> {
+  const abandoned = await store.abandonAll(Date.now());
+  const late = AbortSignal.timeout(LEFTOVERS_MS);
+  try {
+    const removed = await abortable(backend.removeOrphans(), AbortSignal.any([signal, late]));
+    metrics.orphans.inc(removed);
+    if (abandoned > 0 || removed > 0) log.info('gateway.leftovers-removed', { sessions: abandoned, children: removed });
+  } catch (thrown) {
+    const { code, detail } = toAppError(thrown);
+    log.warn('gateway.leftovers-kept', { sessions: abandoned, code, detail });
+  }
+}
