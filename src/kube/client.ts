@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import {
   ApiException,
   type Configuration,
+  CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
   type RequestContext,
@@ -38,14 +39,17 @@ type ApiOptions = Partial<Pick<Configuration, 'httpApi'>>;
 export class KubeClient {
   readonly #credentials: Credentials;
   readonly #core: CoreV1Api;
+  readonly #coordination: CoordinationV1Api;
 
   constructor(credentials: Credentials) {
     this.#credentials = credentials;
     // client-node only builds paths and bodies here: authentication, deadlines and transport are in `#send`. The base URL is set there as well,
     // because it may change with the kubeconfig.
-    this.#core = new CoreV1Api(
-      createConfiguration({ baseServer: new ServerConfiguration('http://kubernetes.invalid', {}) }),
-    );
+    const configuration = createConfiguration({
+      baseServer: new ServerConfiguration('http://kubernetes.invalid', {}),
+    });
+    this.#core = new CoreV1Api(configuration);
+    this.#coordination = new CoordinationV1Api(configuration);
   }
 
   /** Credentials for a connection of one's own. */
@@ -54,12 +58,24 @@ export class KubeClient {
   }
 
   /** Makes one typed call of the core API: pass `options` on as its last argument. */
-  async core<T>(run: (api: CoreV1Api, options: ApiOptions) => Promise<T>, limits: CallOptions = {}): Promise<T> {
+  core<T>(run: (api: CoreV1Api, options: ApiOptions) => Promise<T>, limits: CallOptions = {}): Promise<T> {
+    return this.#call((options) => run(this.#core, options), limits);
+  }
+
+  /** The same for the coordination API (Leases). */
+  coordination<T>(
+    run: (api: CoordinationV1Api, options: ApiOptions) => Promise<T>,
+    limits: CallOptions = {},
+  ): Promise<T> {
+    return this.#call((options) => run(this.#coordination, options), limits);
+  }
+
+  async #call<T>(run: (options: ApiOptions) => Promise<T>, limits: CallOptions): Promise<T> {
     const timeout = AbortSignal.timeout(limits.timeout ?? CALL_MS);
     const signal = limits.signal === undefined ? timeout : AbortSignal.any([limits.signal, timeout]);
     const httpApi = wrapHttpLibrary({ send: (context) => this.#send(context, signal) });
     try {
-      return await run(this.#core, { httpApi });
+      return await run({ httpApi });
     } catch (thrown) {
       if (limits.signal?.aborted === true) throw limits.signal.reason;
       if (timeout.aborted) throw new KubeError(0, 'Timeout', 'the Kubernetes API did not answer in time');

@@ -51,3 +51,11 @@ export interface RecordStore {
   check(): Promise<void>;
   close(): Promise<void>;
 }
+
+/** A task that one of several processes has at a time. */
+export interface Turn {
+  /** Takes it, or keeps it. Resolves with whether this process has it now. Rejects with `STORE_UNAVAILABLE` when that cannot be told. */
+  take(): Promise<boolean>;
+  /** Gives it back, so that another need not wait until it has run out. */
+  release(): Promise<void>;
+}
