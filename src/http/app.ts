@@ -9,7 +9,7 @@ import { del } from './mcp/delete';
 import { get } from './mcp/get';
 import { post } from './mcp/post';
 import { authenticate, findServer, methodNotAllowed, type FindServer, type McpOptions } from './mcp/routes';
-import { notFound } from './pages';
+import { notFound } from './pages/not-found';
 
 export interface AppOptions {
   readonly exchange: ExchangeOptions;

@@ -1,5 +1,5 @@
 /** Paths that are no endpoint. */
-import { AppError } from '../errors';
+import { AppError } from '../../errors';
 
 /** Everything else: `NOT_FOUND`, and where to look. */
 export function notFound(): never {
