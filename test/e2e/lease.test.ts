@@ -42,6 +42,7 @@ describe('a turn that is a Lease', function () {
     const [one, two] = gateways(2);
     expect(await one.turn.take()).to.equal(true);
     for (let i = 0; i < 5; i++) {
+      one.clock.advance(5_000);
       two.clock.advance(14_000);
       expect(await two.turn.take()).to.equal(false);
       expect(await one.turn.take()).to.equal(true);
