@@ -121,7 +121,7 @@ export function choiceFields(prefix: string, most: Most, input: ChoiceInput, err
       : undefined;
   const everything = isUnrestricted(most.policy)
     ? markup`Everything that your account at ${hostOf(most.forge)} can reach, new repositories too.`
-    : markup`Everything that this server allows. What that is stands below.`;
+    : markup`All that is listed below.`;
   return markup`<fieldset id="${prefix}access" aria-describedby="${prefix}access-errors">
 <legend>What may it do?</legend>
 ${messages(`${prefix}access-errors`, errors.access)}
@@ -131,7 +131,7 @@ ${withheld}
 <fieldset id="${prefix}reach" aria-describedby="${prefix}reach-errors">
 <legend>Where?</legend>
 ${messages(`${prefix}reach-errors`, errors.reach)}
-${option(prefix, 'reach', 'all', input.reach === 'all', 'Everywhere', everything)}
+${option(prefix, 'reach', 'all', input.reach === 'all', isUnrestricted(most.policy) ? 'Everywhere' : 'Everywhere that this server allows', everything)}
 ${option(prefix, 'reach', 'list', input.reach === 'list', 'Only in these', 'Owners and repositories that you name. Whatever else you can reach stays out of its reach.')}
 <div class="names">
 <label for="${prefix}names">Owners and repositories, one a line</label>
