@@ -27,7 +27,7 @@ describe('the consent page', () => {
     const { status, body } = consentPage(LOOPBACK_OFFER, FORM);
     const text = textOf(body);
     expect(status).to.equal(200);
-    expect(text).to.contain('Claude Code wants to use forge.example as you');
+    expect(text).to.contain('“Claude Code” wants to use forge.example as you');
     expect(text).to.contain('http://127.0.0.1:33418/callback');
     expect(body).to.contain('<form method="post" action="/authorize/one/consent">');
     expect(body).to.contain('<input type="hidden" name="csrf" value="c5rf-token"');

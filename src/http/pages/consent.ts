@@ -82,7 +82,7 @@ export function consentPage(
   const possible = levelsOf(offer).length > 0;
   const content = markup`${errors.decision === undefined ? undefined : markup`<div class="wrong" role="alert">${messages('decision-errors', errors.decision)}</div>`}
 ${summaryOf('', errors)}
-<p><strong>${nameOf(offer.client.name)}</strong> wants to use <strong>${hostOf(offer.forge)}</strong> as you, through the server <code>${shown(offer.server, 63)}</code> of this gateway.</p>
+<p><strong>“${nameOf(offer.client.name)}”</strong> wants to use <strong>${hostOf(offer.forge)}</strong> as you, through the server <code>${shown(offer.server, 63)}</code> of this gateway.</p>
 ${trustOf(offer)}
 <h2>Where your answer goes</h2>
 <p>If you allow this, you log in at <strong>${hostOf(offer.forge)}</strong>. Then your browser is sent to:</p>
