@@ -22,6 +22,12 @@ describe('a call in flight', () => {
     bystander = await open('fixture', app.tokens.bob);
   });
 
+  // While the API server is away the gateway is not ready, and its Service takes no new connections (bead fmo-bgn).
+  beforeEach(async function () {
+    this.timeout(90_000);
+    await app.reachable();
+  });
+
   afterEach(async () => {
     expect(await bystander.text('echo', { text: 'untouched' }), 'another session goes on').to.equal('untouched');
   });

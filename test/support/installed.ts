@@ -156,6 +156,16 @@ export class Installed {
     }));
   }
 
+  /** Waits until a new connection to the gateway's Service is answered. */
+  async reachable(): Promise<void> {
+    const answered = async (): Promise<boolean> => {
+      const { body } = await request(this.url(), { reset: true, signal: AbortSignal.timeout(5_000) });
+      await body.dump();
+      return true;
+    };
+    await until('the gateway is reachable', () => answered().catch(() => false), 60_000);
+  }
+
   /** One request to the operations listener. */
   async ops(path: string): Promise<{ status: number; text: string }> {
     const { statusCode, body } = await request(`http://${this.nodeIp}:${OPS_PORT}${path}`, {
@@ -226,7 +236,9 @@ export class Installed {
 let shared: Promise<Installed> | undefined;
 
 /** The run's one install. */
-export function installed(): Promise<Installed> {
+export async function installed(): Promise<Installed> {
   shared ??= Installed.create();
-  return shared;
+  const app = await shared;
+  await app.reachable(); // an earlier test may have restarted the API server
+  return app;
 }
