@@ -15,6 +15,7 @@ import type { RecordStore } from '../../src/stores/contract';
 import { collection, type SealingKey } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
 import { type Forge, type ForgeApplication, startForge } from '../support/forge';
+import { keptEvents } from '../support/fake-upstream';
 import { ForgeBrowser } from '../support/forge-browser';
 
 const CALLBACK = 'http://127.0.0.1:9/callback';
@@ -53,21 +54,12 @@ describe('vault at the real forge', function () {
   const instance = (upstream = login, times: Partial<VaultTimes> = {}): Instance => {
     const store = openSqliteRecordStore(join(folder, 'records.db'), systemClock);
     stores.push(store);
-    const refreshes: string[] = [];
-    const suspensions: SuspendReason[] = [];
-    const shared: string[] = [];
-    const observer = {
-      refreshed: (_: string, outcome: string) => void refreshes.push(outcome),
-      suspended: (_: unknown, __: string, reason: SuspendReason) => void suspensions.push(reason),
-      shared: (application: string) => void shared.push(application),
-    };
+    const { observer, ...kept } = keptEvents();
     const sets = collection<TokenSet>(store, 'forge-tokens', keys);
     const options = { sets, upstream, clock: systemClock, observer };
     return {
       vault: new Vault({ ...options, times: { backoff: [200, 500], ...times } }),
-      refreshes,
-      suspensions,
-      shared,
+      ...kept,
     };
   };
   const logIn = async (name: string, by = login): Promise<Login> => {

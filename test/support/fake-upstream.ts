@@ -8,6 +8,7 @@ import type {
   Login,
   RefreshAnswer,
 } from '../../src/forgejo/login/contract';
+import type { SuspendReason } from '../../src/forgejo/vault/contract';
 import type { Collection, Item } from '../../src/stores/sealed';
 import type { FakeClock } from './fake-link';
 
@@ -50,6 +51,13 @@ export class FakeUpstream implements ForgeUpstream {
 
   clientId(): string {
     return this.client;
+  }
+
+  /** Holds refreshes back from now on, after they took effect, until the returned function is called. */
+  hold(): () => void {
+    let open = (): void => undefined;
+    this.gate = new Promise((resolve) => (open = resolve));
+    return () => open();
   }
 
   /** A code exchange by the user. */
@@ -176,4 +184,17 @@ export class FlakyCollection<T> implements Collection<T> {
     if (fails) throw new AppError('STORE_UNAVAILABLE', 'the answer was lost');
     return result;
   }
+}
+
+/** An observer of a vault that keeps what it is told. */
+export function keptEvents() {
+  const refreshes: string[] = [];
+  const suspensions: SuspendReason[] = [];
+  const shared: string[] = [];
+  const observer = {
+    refreshed: (_: string, outcome: string) => void refreshes.push(outcome),
+    suspended: (_: unknown, __: string, reason: SuspendReason) => void suspensions.push(reason),
+    shared: (application: string) => void shared.push(application),
+  };
+  return { refreshes, suspensions, shared, observer };
 }

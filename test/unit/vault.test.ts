@@ -3,23 +3,13 @@ import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
 import type { AppError } from '../../src/errors';
 import type { ForgeTokens } from '../../src/forgejo/login/contract';
-import type { SuspendReason, TokenSet, VaultTimes } from '../../src/forgejo/vault/contract';
+import type { SuspendReason, TokenSet } from '../../src/forgejo/vault/contract';
 import { afterLogin, compare, keepUntil, setId, stageOf } from '../../src/forgejo/vault/set';
 import { Vault } from '../../src/forgejo/vault/vault';
 import { collection, type Collection } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
 import { FakeClock } from '../support/fake-link';
-import { ALICE, FakeUpstream, FlakyCollection } from '../support/fake-upstream';
-
-const TIMES: VaultTimes = {
-  cache: 2_000,
-  wait: 15_000,
-  takeover: 30_000,
-  grace: 5_000,
-  poll: 100,
-  commit: 10_000,
-  backoff: [1_000, 10_000],
-};
+import { ALICE, FakeUpstream, FlakyCollection, keptEvents } from '../support/fake-upstream';
 
 /** One gateway: its vault and what its observer was told. */
 interface Gateway {
@@ -39,20 +29,11 @@ describe('vault: tokens of a user', () => {
 
   const gateway = (): Gateway => {
     const sets = new FlakyCollection(records);
-    const refreshes: string[] = [];
-    const suspensions: SuspendReason[] = [];
-    const shared: string[] = [];
-    const observer = {
-      refreshed: (_: string, outcome: string) => void refreshes.push(outcome),
-      suspended: (_: unknown, __: string, reason: SuspendReason) => void suspensions.push(reason),
-      shared: (application: string) => void shared.push(application),
-    };
+    const { observer, ...kept } = keptEvents();
     return {
-      vault: new Vault({ sets, upstream, clock, observer, times: TIMES }),
+      vault: new Vault({ sets, upstream, clock, observer }),
       sets,
-      refreshes,
-      suspensions,
-      shared,
+      ...kept,
     };
   };
   const flush = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -184,8 +165,7 @@ describe('vault: tokens of a user', () => {
     it('ends the wait of a caller who goes away, and only his', async () => {
       await logIn();
       await pass(15_000);
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       const gone = new AbortController();
       const first = one.vault.token(ALICE, 'read', gone.signal);
       const second = one.vault.token(ALICE, 'read');
@@ -200,8 +180,7 @@ describe('vault: tokens of a user', () => {
       await logIn();
       await pass(15_000);
       upstream.lifetime = 300_000;
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       expect(await code(one.vault.token(ALICE, 'read'))).to.equal('FORGE_TOKEN_UNAVAILABLE');
       open();
       await flush();
@@ -241,8 +220,7 @@ describe('vault: tokens of a user', () => {
     it('a login wins over a refresh that was under way', async () => {
       await logIn();
       await pass(15_000);
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       const waiting = one.vault.token(ALICE, 'read');
       await flush();
       await logIn(two);
@@ -288,8 +266,7 @@ describe('vault: tokens of a user', () => {
       upstream.readable = false;
       await logIn();
       await pass(15_000);
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       const waiting = one.vault.token(ALICE, 'read');
       await flush();
       await logIn(two);
@@ -308,8 +285,7 @@ describe('vault: tokens of a user', () => {
     it('forgets a user, also while a refresh is under way', async () => {
       await logIn();
       await pass(15_000);
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       const waiting = code(one.vault.token(ALICE, 'read'));
       await flush();
       await two.vault.forget(ALICE);
@@ -407,8 +383,7 @@ describe('vault: tokens of a user', () => {
       upstream.lifetime = 300_000;
       await logIn();
       await pass(241_000);
-      let open = (): void => undefined;
-      upstream.gate = new Promise((resolve) => (open = resolve));
+      const open = upstream.hold();
       await one.vault.token(ALICE, 'read');
       await flush();
       upstream.gate = undefined;
