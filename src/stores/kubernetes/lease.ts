@@ -4,10 +4,10 @@
  */
 import { V1MicroTime, type V1Lease } from '@kubernetes/client-node';
 import type { Clock } from '../../clock';
-import { AppError } from '../../errors';
 import type { KubeClient } from '../../kube/client';
 import { fromFault } from '../../kube/error';
 import type { Turn } from '../contract';
+import { storeUnavailable } from '../unavailable';
 
 export interface LeaseOptions {
   /** Stays the caller's. */
@@ -84,7 +84,7 @@ class LeaseTurn implements Turn {
     } catch (thrown) {
       const error = fromFault(thrown);
       if (error.status === 404) return undefined;
-      throw unavailable(error.summary);
+      throw storeUnavailable(error.summary);
     }
   }
 
@@ -107,15 +107,7 @@ class LeaseTurn implements Turn {
     } catch (thrown) {
       const error = fromFault(thrown);
       if (statuses.includes(error.status)) return false;
-      throw unavailable(error.summary);
+      throw storeUnavailable(error.summary);
     }
   }
-}
-
-function unavailable(detail: string): AppError {
-  return new AppError(
-    'STORE_UNAVAILABLE',
-    'The gateway cannot look things up in its store at the moment. Try again in a few seconds.',
-    { detail, retryAfter: 5 },
-  );
 }

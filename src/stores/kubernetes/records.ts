@@ -9,6 +9,7 @@ import { AppError } from '../../errors';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
 import type { RecordData, RecordKey, RecordStore, StoredRecord } from '../contract';
+import { storeUnavailable } from '../unavailable';
 
 export interface KubernetesRecordStoreOptions {
   /** Stays the caller's. */
@@ -245,11 +246,7 @@ function recordOf(secret: V1Secret): StoredRecord {
 }
 
 function unavailable(error: KubeError): AppError {
-  return new AppError(
-    'STORE_UNAVAILABLE',
-    'The gateway cannot look things up in its store at the moment. Try again in a few seconds.',
-    { detail: error.summary, retryAfter: error.retryAfter ?? 5 },
-  );
+  return storeUnavailable(error.summary, error.retryAfter);
 }
 
 /** Somebody was in the way of every try, which is no state that lasts. */

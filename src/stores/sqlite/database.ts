@@ -2,6 +2,7 @@
 import { chmodSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { AppError } from '../../errors';
+import { storeUnavailable } from '../unavailable';
 
 /** Milliseconds to wait for another process's lock. The calls are synchronous, so this holds everything up: it must be short. */
 const BUSY_TIMEOUT_MS = 500;
@@ -69,15 +70,7 @@ export function attempt<T>(step: () => T): T {
     return step();
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown;
-    throw new AppError(
-      'STORE_UNAVAILABLE',
-      'The gateway cannot look things up in its store at the moment. Try again in a few seconds.',
-      {
-        detail: thrown instanceof Error ? thrown.message : 'sqlite failed',
-        cause: thrown,
-        retryAfter: 5,
-      },
-    );
+    throw storeUnavailable(thrown instanceof Error ? thrown.message : 'sqlite failed', undefined, thrown);
   }
 }
 
