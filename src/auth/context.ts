@@ -13,6 +13,12 @@ export interface UserRef {
 /** A scope of ours (RFC 6749, 3.3). */
 export type Scope = 'forgejo:read' | 'forgejo:write';
 
+/**
+ * One of the gateway's two OAuth applications at the forge, by what it may do there. A grant's scope is sticky at the forge, so reading and writing
+ * need one each.
+ */
+export type ApplicationName = 'read' | 'write';
+
 /** What a user lets one client touch, within the server's policy and as its fields say; reading or writing is a matter of scopes. */
 export interface Choice {
   /** Owner names, `*` for any. */
@@ -32,7 +38,10 @@ export interface AuthContext {
   readonly grant: string;
   /** The OAuth client's id; `bearer` in bearer mode. */
   readonly client: string;
+  /** What this very token may do now: no more than the grant allows now. */
   readonly scopes: ReadonlySet<Scope>;
+  /** What the grant allows now, of which a client may have asked for less; absent where `scopes` says it all. */
+  readonly granted?: ReadonlySet<Scope>;
   /** What the user chose at consent; absent where the server's policy alone holds. */
   readonly choice?: Choice;
 }

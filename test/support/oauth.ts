@@ -14,10 +14,10 @@ import {
   Registrations,
   type Registration,
 } from '../../src/auth/clients/registrations';
-import type { Scope, UserRef } from '../../src/auth/context';
+import type { Choice, Scope, UserRef } from '../../src/auth/context';
 import { deriveKeys } from '../../src/auth/keys/derive';
 import { SigningKeyRing } from '../../src/auth/keys/ring';
-import { Grants, type GrantPolicy } from '../../src/auth/provider/grants';
+import { accountOf, Grants } from '../../src/auth/provider/grants';
 import { metadataAt } from '../../src/auth/provider/metadata';
 import { LIFETIMES, type ClientMetadata, type Lifetimes } from '../../src/auth/provider/ports';
 import { providerRecords, type ProviderRecords } from '../../src/auth/provider/records';
@@ -27,6 +27,7 @@ import { LiveGrants } from '../../src/auth/resource/live-grants';
 import { resourceMetadata } from '../../src/auth/resource/metadata';
 import { ResourceUrls } from '../../src/auth/resource/urls';
 import { AccessTokenVerifier } from '../../src/auth/resource/verifier';
+import { errorPage } from '../../src/http/pages/error';
 import type { RecordStore } from '../../src/stores/contract';
 import { collection } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
@@ -34,7 +35,7 @@ import { serverSpec } from './server-spec';
 
 export const MASTER = [{ id: '0a0b0c0d', secret: Buffer.alloc(32, 5) }];
 export const USER: UserRef = { issuer: 'https://forge.example', id: '42', login: 'mara' };
-export const EVERYTHING: GrantPolicy = { owners: ['*'], repositories: ['*'] };
+export const EVERYTHING: Choice = { owners: ['*'], repositories: ['*'] };
 
 /** The machine's clock, put forward by the test. oidc-provider itself reads the machine's. */
 export class ShiftedClock implements Clock {
@@ -198,12 +199,13 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       if (made.documentFault !== undefined) throw made.documentFault;
       return options.documents?.[id];
     },
-    suspended: async (account) => {
+    suspended: async ({ user }) => {
       if (made.vaultFault !== undefined) throw made.vaultFault;
-      return suspended.has(account);
+      return suspended.has(accountOf(user));
     },
     interactionPath: (uid) => `/login/${uid}`,
-    errorPage: ({ status, error }) => `<!doctype html><title>${status} ${error}</title>`,
+    errorPage: ({ status, error: code, description: message }) =>
+      errorPage({ status, code, message, requestId: 'none' }),
     observer: { replayed: (what, grant) => replays.push(`${what} ${grant}`), fault: (detail) => faults.push(detail) },
   });
   http.on('request', (req, res) => void answer(req, res));
@@ -217,8 +219,12 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       if (path.startsWith('/login/')) {
         const login = await server.pendingLogin(req, res);
         const scopes = options.allow ?? login.scopes;
-        if (scopes.length === 0) return await server.deny(req, res, 'access_denied', 'The user said no.');
-        return void (await server.finish(req, res, { user: USER, scopes, policy: EVERYTHING }));
+        const location =
+          scopes.length === 0
+            ? await server.deny(req, res, 'access_denied', 'The user said no.')
+            : (await server.finish(req, res, { user: USER, scopes, policy: EVERYTHING, application: 'write' }))
+                .location;
+        return void res.writeHead(303, { Location: location }).end();
       }
       const name = urls.serverAt(path);
       if (name === undefined) return void res.writeHead(404).end();

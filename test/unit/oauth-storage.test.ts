@@ -48,6 +48,7 @@ describe('oauth storage', () => {
       resource: 'https://mcp.example/mcp',
       scopes: ['forgejo:read', 'forgejo:write'],
       policy: EVERYTHING,
+      application: 'write',
     });
   }
 

@@ -136,7 +136,7 @@ describe('a page’s frame', () => {
     expect(headers).to.include({
       'X-Frame-Options': 'DENY',
       'X-Content-Type-Options': 'nosniff',
-      'Referrer-Policy': 'no-referrer',
+      'Referrer-Policy': 'same-origin',
       'Cache-Control': 'no-store',
       'Cross-Origin-Opener-Policy': 'same-origin',
       'Content-Type': 'text/html; charset=utf-8',

@@ -106,8 +106,11 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
     },
     findAccount: async (ctx, account, token) => {
       if (token !== undefined) nameResource(ctx, options);
+      // At the end of a login the grant is named by what the interaction found, later by the code or the refresh token.
+      const id = token !== undefined && 'grantId' in token ? token.grantId : ctx.oidc.result?.consent?.grantId;
       try {
-        if (await options.suspended(account)) return undefined;
+        const grant = id === undefined ? undefined : await options.grants.find(id);
+        if (grant !== undefined && (await options.suspended(grant))) return undefined;
       } catch (thrown) {
         throw asOAuthError(thrown);
       }
@@ -115,14 +118,9 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
     },
     renderError: (ctx, out) => {
       const { error, error_description: description = '' } = out;
-      ctx.type = 'html';
-      ctx.set('Cache-Control', 'no-store');
-      ctx.set(
-        'Content-Security-Policy',
-        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-      );
-      ctx.set('X-Content-Type-Options', 'nosniff');
-      ctx.body = options.errorPage({ status: ctx.status, error, description });
+      const page = options.errorPage({ status: ctx.status, error, description });
+      ctx.body = page.body;
+      ctx.set({ ...page.headers });
     },
   };
 }

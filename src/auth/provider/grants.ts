@@ -6,14 +6,8 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Collection, Item } from '../../stores/sealed';
-import type { Scope, UserRef } from '../context';
+import type { ApplicationName, Choice, Scope, UserRef } from '../context';
 import { GRANT_TAG, USER_TAG } from './records';
-
-/** Which owners and repositories a user lets an agent touch, within the server's policy; forms as in `ServerPolicy`. */
-export interface GrantPolicy {
-  readonly owners: readonly string[];
-  readonly repositories: readonly string[];
-}
 
 /** What a user consented to. */
 export interface Consent {
@@ -26,7 +20,9 @@ export interface Consent {
   /** The server's resource (RFC 8707), as `ResourceUrls.of` writes it. */
   readonly resource: string;
   readonly scopes: readonly Scope[];
-  readonly policy: GrantPolicy;
+  readonly policy: Choice;
+  /** Whose tokens at the forge its sessions work with. A grant that was narrowed to reading keeps the one that it has: the proxy enforces the scopes. */
+  readonly application: ApplicationName;
 }
 
 export interface GrantRecord extends Consent {
@@ -39,7 +35,7 @@ export interface GrantRecord extends Consent {
 }
 
 /** What a user may change of a grant later, without a new login. */
-export type GrantChange = Partial<Pick<GrantRecord, 'scopes' | 'policy'>>;
+export type GrantChange = Partial<Pick<GrantRecord, 'scopes' | 'policy' | 'application'>>;
 
 export interface GrantsOptions {
   readonly grants: Collection<GrantRecord>;

@@ -6,6 +6,7 @@ import { errors, type AdapterPayload } from 'oidc-provider';
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Collection } from '../../stores/sealed';
+import { Underway } from '../underway';
 
 export interface InteractionsOptions {
   readonly interactions: Collection<AdapterPayload>;
@@ -18,17 +19,16 @@ const ATTEMPTS = 4;
 
 export class Interactions {
   readonly #options: InteractionsOptions;
-  /** Ids with the wall-clock milliseconds at which they are gone, oldest first: all of them live equally long. */
-  readonly #open = new Map<string, number>();
+  readonly #underway: Underway;
 
   constructor(options: InteractionsOptions) {
     this.#options = options;
+    this.#underway = new Underway(options.max, options.clock);
   }
 
   /** Logins of this gateway that are under way. */
   get size(): number {
-    this.#forget();
-    return this.#open.size;
+    return this.#underway.size;
   }
 
   async find(id: string): Promise<AdapterPayload | undefined> {
@@ -45,11 +45,11 @@ export class Interactions {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
       const item = await interactions.get(id);
       if (item === undefined) {
-        this.#admit(id, expiresAt);
+        this.#underway.admit(id, expiresAt);
         try {
           if ((await interactions.create(id, payload, { expiresAt })) !== undefined) return;
         } catch (thrown) {
-          this.#open.delete(id);
+          this.#underway.leave(id);
           throw thrown;
         }
       } else if ((await interactions.replace(item, payload, { expiresAt })) !== undefined) {
@@ -66,25 +66,8 @@ export class Interactions {
    * @throws SessionNotFound for the other.
    */
   async destroy(id: string): Promise<void> {
-    this.#open.delete(id);
+    this.#underway.leave(id);
     if (!(await this.#options.interactions.delete(id)))
       throw new errors.SessionNotFound('interaction session not found');
-  }
-
-  #admit(id: string, expiresAt: number): void {
-    if (this.size >= this.#options.max && !this.#open.has(id)) {
-      throw new AppError('OVERLOADED', 'Too many people are logging in at the moment. Try again in a minute.', {
-        retryAfter: 60,
-      });
-    }
-    this.#open.set(id, expiresAt);
-  }
-
-  #forget(): void {
-    const now = this.#options.clock.wall();
-    for (const [id, expiresAt] of this.#open) {
-      if (expiresAt > now) return;
-      this.#open.delete(id);
-    }
   }
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../../clock';
 import type { SealingKey } from '../../stores/sealed';
 import type { SigningKeyRing } from '../keys/ring';
 import type { ResourceUrls } from '../resource/urls';
-import type { Grants } from './grants';
+import type { GrantRecord, Grants } from './grants';
 import type { ProviderRecords } from './records';
 
 /** Client metadata as it is in a registration or in a client's own document (RFC 7591, 2), normalised before it comes here. */
@@ -29,12 +29,18 @@ export type Register = (body: unknown) => { readonly clientId: string; readonly 
  */
 export type FindDocument = (clientId: string) => Promise<ClientMetadata | undefined>;
 
-/** An error as a page shows it. */
+/** An error for a person's browser. */
 export interface ErrorPage {
   readonly status: number;
   /** The OAuth code (RFC 6749, 4.1.2.1). */
   readonly error: string;
   readonly description: string;
+}
+
+/** The page made of it. */
+export interface RenderedPage {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
 }
 
 /** Seconds, all of them. */
@@ -90,12 +96,12 @@ export interface ProviderOptions {
   /** A user has logged in with this client: from now on it must live as long as what it was granted. @throws AppError `STORE_UNAVAILABLE`. */
   readonly loggedIn: (clientId: string) => Promise<void>;
   /**
-   * Whether a user must log in again before anything is issued for it. Its refresh token is then refused without being used up.
+   * Whether a user must log in again before anything is issued for this grant. Its refresh token is then refused without being used up.
    * @throws AppError `STORE_UNAVAILABLE`.
    */
-  readonly suspended: (account: string) => Promise<boolean>;
+  readonly suspended: (grant: GrantRecord) => Promise<boolean>;
   /** The path of the page that a login goes on with. The interaction's cookie is bound to it. */
   readonly interactionPath: (uid: string) => string;
-  readonly errorPage: (page: ErrorPage) => string;
+  readonly errorPage: (page: ErrorPage) => RenderedPage;
   readonly observer: ProviderObserver;
 }

@@ -2,10 +2,10 @@
 import type Provider from 'oidc-provider';
 import { errors } from 'oidc-provider';
 import { AppError } from '../../errors';
-import type { Scope, UserRef } from '../context';
+import type { ApplicationName, Choice, Scope, UserRef } from '../context';
 import { SCOPES } from '../resource/metadata';
 import { Codes } from './codes';
-import { accountOf, type GrantPolicy, type GrantRecord } from './grants';
+import { accountOf, type GrantRecord } from './grants';
 import { Interactions } from './interactions';
 import { ROUTES } from './metadata';
 import type { ProviderOptions } from './ports';
@@ -22,7 +22,12 @@ type Handle = (req: Request, res: Response) => Promise<void>;
 export interface PendingLogin {
   /** Names the login in URLs; the cookie, not this, proves whose it is. */
   readonly uid: string;
-  readonly client: { readonly id: string; readonly name: string; readonly native: boolean };
+  readonly client: {
+    readonly id: string;
+    readonly name: string;
+    /** Only where the client's document vouches for it. */
+    readonly homePage?: string;
+  };
   /** In full: the user decides by it. */
   readonly redirectUri: string;
   readonly resource: string;
@@ -34,7 +39,8 @@ export interface LoginResult {
   readonly user: UserRef;
   /** At least one; no more than were asked for. */
   readonly scopes: readonly Scope[];
-  readonly policy: GrantPolicy;
+  readonly policy: Choice;
+  readonly application: ApplicationName;
 }
 
 export class AuthorizationServer {
@@ -106,7 +112,11 @@ export class AuthorizationServer {
     }
     return {
       uid,
-      client: { id: clientId, name: client.clientName ?? clientId, native: client.applicationType === 'native' },
+      client: {
+        id: clientId,
+        name: client.clientName ?? clientId,
+        ...(client.clientUri === undefined ? {} : { homePage: client.clientUri }),
+      },
       redirectUri,
       resource,
       scopes: SCOPES.filter((one) => scope?.split(' ').includes(one)),
@@ -114,10 +124,14 @@ export class AuthorizationServer {
   }
 
   /**
-   * Ends a login well: records the grant and sends the browser on, with 303, to where the code is issued.
+   * Ends a login well: records the grant. Resolves with it, and with the address at which the code is issued, to which the browser is to be sent.
    * @throws AppError as {@link pendingLogin}; `INVALID_REQUEST` for scopes that were not asked for, or none.
    */
-  async finish(req: Request, res: Response, result: LoginResult): Promise<GrantRecord> {
+  async finish(
+    req: Request,
+    res: Response,
+    result: LoginResult,
+  ): Promise<{ readonly grant: GrantRecord; readonly location: string }> {
     const login = await this.pendingLogin(req, res);
     const scopes = SCOPES.filter((scope) => result.scopes.includes(scope));
     if (scopes.length === 0 || scopes.some((scope) => !login.scopes.includes(scope))) {
@@ -130,27 +144,31 @@ export class AuthorizationServer {
       resource: login.resource,
       scopes,
       policy: result.policy,
+      application: result.application,
     });
-    await this.#finished(req, res, {
+    const location = await this.#result(req, res, {
       login: { accountId: accountOf(result.user), remember: false },
       consent: { grantId: grant.id },
     });
-    return grant;
+    return { grant, location };
   }
 
-  /** Ends a login badly: the client is told why (RFC 6749, 4.1.2.1). @throws AppError as {@link pendingLogin}. */
+  /**
+   * Ends a login badly: the client is told why (RFC 6749, 4.1.2.1). Resolves with the address that the browser is to be sent to.
+   * @throws AppError as {@link pendingLogin}.
+   */
   async deny(
     req: Request,
     res: Response,
     error: 'access_denied' | 'temporarily_unavailable',
     description: string,
-  ): Promise<void> {
-    await this.#finished(req, res, { error, error_description: description });
+  ): Promise<string> {
+    return this.#result(req, res, { error, error_description: description });
   }
 
-  async #finished(req: Request, res: Response, result: Record<string, unknown>): Promise<void> {
+  #result(req: Request, res: Response, result: Record<string, unknown>): Promise<string> {
     const { provider } = this.#current();
-    await asAppError(() => provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false }));
+    return asAppError(() => provider.interactionResult(req, res, result, { mergeWithLastSubmission: false }));
   }
 
   /** oidc-provider takes its keys when it is built; it is built anew when the ring has others. */

@@ -1,9 +1,8 @@
 /** Logging in at a forge: what goes in and out of it. The vault knows these types only, so its tests need no forge. */
-import type { UserRef } from '../../auth/context';
+import type { ApplicationName, UserRef } from '../../auth/context';
 import type { AppError } from '../../errors';
 
-/** The gateway's two applications at the forge. A grant's scope is sticky there, so reading and writing need one each. */
-export type ApplicationName = 'read' | 'write';
+export type { ApplicationName };
 
 /** One OAuth application at the forge, registered as confidential. */
 export interface Application {
