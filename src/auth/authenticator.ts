@@ -9,10 +9,16 @@ export interface Credentials {
   readonly authorization: string | undefined;
   /** The client's address, for rate limits. */
   readonly address: string;
-  /** The path that the request came to, without its query: what a challenge says depends on it (RFC 9728, 3.3). */
-  readonly path?: string;
   /** The connection that the request came on: what was found for its credentials may be remembered as long as it is open. */
   readonly connection?: object;
+}
+
+/** Where a request came to: what a challenge says depends on it (RFC 9728, 3.3). */
+export interface Place {
+  /** The server's name; absent where the request was refused before it was known. */
+  readonly server?: string;
+  /** The request's path, without its query. */
+  readonly path: string;
 }
 
 export interface Authenticator {
@@ -24,6 +30,12 @@ export interface Authenticator {
    */
   authenticate(credentials: Credentials, server: ServerSpec): Promise<AuthContext>;
 
-  /** The `WWW-Authenticate` value for an error, where one is due (RFC 6750, 3). */
-  challenge(error: AppError): string | undefined;
+  /**
+   * Looks again, with nothing remembered: for what outlasts the request, a new session.
+   * Errors: `AUTH_INVALID` where the login has ended meanwhile, `STORE_UNAVAILABLE`.
+   */
+  confirm(context: AuthContext, server: ServerSpec): Promise<void>;
+
+  /** The `WWW-Authenticate` value for an error at a place, whoever threw it, where one is due (RFC 6750, 3). */
+  challenge(error: AppError, place: Place): string | undefined;
 }

@@ -16,7 +16,7 @@ export interface AppOptions {
   readonly guard: GuardOptions;
   readonly find: FindServer;
   readonly authenticator: Authenticator;
-  readonly mcp: McpOptions;
+  readonly mcp: Omit<McpOptions, 'authenticator'>;
   readonly failure: Omit<FailureOptions, 'challenge'>;
 }
 
@@ -26,20 +26,24 @@ const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
 /** Builds the application. It opens no socket and starts no timer. */
 export function createApp(options: AppOptions): RequestListener {
   const routes = Router();
-  const admit = [findServer(options.find), authenticate(options.authenticator)];
+  const { authenticator } = options;
+  const admit = [findServer(options.find), authenticate(authenticator)];
+  const mcp: McpOptions = { ...options.mcp, authenticator };
 
   routes.use(beginExchange(options.exchange));
   routes.use(checkHost(options.guard));
   routes.use(checkOrigin(options.guard));
 
   routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
-  routes.post(ENDPOINTS, admit, post(options.mcp));
-  routes.get(ENDPOINTS, admit, get(options.mcp));
-  routes.delete(ENDPOINTS, admit, del(options.mcp));
+  routes.post(ENDPOINTS, admit, post(mcp));
+  routes.get(ENDPOINTS, admit, get(mcp));
+  routes.delete(ENDPOINTS, admit, del(mcp));
   routes.all(ENDPOINTS, methodNotAllowed);
 
   routes.use(notFound);
-  routes.use(answerFailures({ ...options.failure, challenge: (error) => options.authenticator.challenge(error) }));
+  routes.use(
+    answerFailures({ ...options.failure, challenge: (error, place) => authenticator.challenge(error, place) }),
+  );
   return listener(routes);
 }
 

@@ -1,10 +1,11 @@
 /** How every error looks on the wire: the table in `errors.ts` decides, this file only writes. */
 import type { ServerResponse } from 'node:http';
+import type { Place } from '../auth/authenticator';
 import type { JsonRpcFailure, JsonRpcId } from '../bridge/contract';
 import { AppError, toAppError } from '../errors';
 import type { Logger } from '../telemetry/log';
 import { exchangeOf } from './exchange';
-import type { FailureHandler } from './handler';
+import { pathOf, type FailureHandler } from './handler';
 
 /** Statuses that the administrator may choose, because real clients differ (see docs/configuration.md). */
 export interface SessionStatuses {
@@ -17,8 +18,8 @@ export interface SessionStatuses {
 export interface FailureOptions {
   readonly log: Logger;
   readonly statuses: SessionStatuses;
-  /** The `WWW-Authenticate` header for an error of authentication, where one is due (RFC 6750, 3). */
-  challenge(error: AppError): string | undefined;
+  /** The `WWW-Authenticate` header for an error of authentication at a place, where one is due (RFC 6750, 3). */
+  challenge(error: AppError, place: Place): string | undefined;
 }
 
 /** The JSON-RPC body of an error: number, public message, and our stable code for whoever reads logs. */
@@ -42,7 +43,7 @@ export function statusOf(error: AppError, statuses: SessionStatuses): number {
  * `INTERNAL`, which tells nothing. A response that has begun can only be cut.
  */
 export function answerFailures(options: FailureOptions): FailureHandler {
-  return (thrown, _req, res, _next) => {
+  return (thrown, req, res, _next) => {
     const exchange = exchangeOf(res);
     const error = fromHttp(thrown) ?? toAppError(thrown);
     exchange.code = error.code;
@@ -57,7 +58,10 @@ export function answerFailures(options: FailureOptions): FailureHandler {
       res.destroy();
       return;
     }
-    const challenge = options.challenge(error);
+    const challenge = options.challenge(error, {
+      ...(exchange.server === undefined ? {} : { server: exchange.server.name }),
+      path: pathOf(req),
+    });
     if (challenge !== undefined) res.setHeader('WWW-Authenticate', challenge);
     const retryAfter = error.retryAfter ?? (status === 503 ? 1 : undefined);
     if (retryAfter !== undefined) res.setHeader('Retry-After', String(Math.max(1, Math.ceil(retryAfter))));

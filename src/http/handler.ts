@@ -11,6 +11,12 @@ export type Incoming = IncomingMessage & { readonly params?: Readonly<Record<str
 /** A response, with the exchange that `beginExchange` began. */
 export type Outgoing = ServerResponse & { exchange?: Exchange };
 
+/** A request's path, without its query. */
+export function pathOf({ url = '' }: IncomingMessage): string {
+  const query = url.indexOf('?');
+  return query === -1 ? url : url.slice(0, query);
+}
+
 export type Next = (error?: unknown) => void;
 
 /** One step of a request. What it throws, or rejects with, goes to the failure handler. */

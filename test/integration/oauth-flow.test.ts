@@ -3,7 +3,15 @@ import { expect } from 'chai';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { AppError } from '../../src/errors';
 import { accountOf } from '../../src/auth/provider/grants';
-import { loopback, PlainClient, REDIRECT, USER, type Loopback, type LoopbackOptions } from '../support/oauth';
+import {
+  EVERYTHING,
+  loopback,
+  PlainClient,
+  REDIRECT,
+  USER,
+  type Loopback,
+  type LoopbackOptions,
+} from '../support/oauth';
 
 describe('oauth over HTTP', () => {
   let at: Loopback;
@@ -48,6 +56,8 @@ describe('oauth over HTTP', () => {
         grant: claims.gid,
         client: client.id,
         scopes: ['forgejo:read', 'forgejo:write'],
+        granted: ['forgejo:read', 'forgejo:write'],
+        choice: EVERYTHING,
       });
     });
 

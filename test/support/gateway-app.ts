@@ -40,6 +40,7 @@ export const nameAuthenticator: Authenticator = {
     if (name === 'down') throw new AppError('AUTH_UNAVAILABLE', 'Cannot tell.', { retryAfter: 7 });
     return contextOf(name);
   },
+  async confirm() {},
   challenge: ({ code }) =>
     code === 'AUTH_MISSING'
       ? 'Bearer realm="t"'

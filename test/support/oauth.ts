@@ -27,6 +27,7 @@ import { LiveGrants } from '../../src/auth/resource/live-grants';
 import { resourceMetadata } from '../../src/auth/resource/metadata';
 import { ResourceUrls } from '../../src/auth/resource/urls';
 import { AccessTokenVerifier } from '../../src/auth/resource/verifier';
+import { pathOf } from '../../src/http/handler';
 import { errorPage } from '../../src/http/pages/error';
 import type { RecordStore } from '../../src/stores/contract';
 import { collection } from '../../src/stores/sealed';
@@ -175,7 +176,7 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
   const authenticator = new OAuthAuthenticator({
     urls,
     verifier: new AccessTokenVerifier({ issuer: urls.base, keys: ring, clock, maxCached: 100 }),
-    liveGrant: (id) => live.find(id),
+    liveGrant: (id, how) => live.find(id, how),
   });
   const { store, records, grants, revoked } = parts;
   const server = new AuthorizationServer({
@@ -210,7 +211,7 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
   });
   http.on('request', (req, res) => void answer(req, res));
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
-    const path = (req.url ?? '').split('?', 1)[0] ?? '';
+    const path = pathOf(req);
     try {
       const document = metadataAt(urls, path) ?? resourceMetadata(urls, path);
       if (document !== undefined)
@@ -229,14 +230,12 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       const name = urls.serverAt(path);
       if (name === undefined) return void res.writeHead(404).end();
       const { authorization } = req.headers;
-      const auth = await authenticator.authenticate(
-        { authorization, address: '127.0.0.1', path },
-        serverSpec({ name }),
-      );
-      res.end(JSON.stringify({ ...auth, scopes: [...auth.scopes] }));
+      const auth = await authenticator.authenticate({ authorization, address: '127.0.0.1' }, serverSpec({ name }));
+      res.end(JSON.stringify({ ...auth, scopes: [...auth.scopes], granted: [...(auth.granted ?? [])] }));
     } catch (thrown) {
       const error = thrown as AppError;
-      const challenge = authenticator.challenge(error);
+      const server = urls.serverAt(path);
+      const challenge = authenticator.challenge(error, server === undefined ? { path } : { server, path });
       if (challenge !== undefined) res.setHeader('WWW-Authenticate', challenge);
       res.writeHead(error.status ?? 500).end(error.message);
     }

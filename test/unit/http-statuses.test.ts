@@ -7,6 +7,7 @@ import {
   ask,
   deferred,
   INITIALIZE,
+  nameAuthenticator,
   open,
   raw,
   startApp,
@@ -481,10 +482,57 @@ describe('statuses of an MCP endpoint', () => {
     });
   });
 
+  describe('a login that has ended a moment ago', () => {
+    const challenged: unknown[] = [];
+    let standing: boolean;
+    let confirmed: number;
+
+    beforeEach(async () => {
+      challenged.length = 0;
+      standing = true;
+      confirmed = 0;
+      await start({
+        servers: [serverSpec({ name: 'default' }), serverSpec({ name: 'other' })],
+        authenticator: {
+          ...nameAuthenticator,
+          confirm: async () => {
+            confirmed += 1;
+            if (!standing) throw new AppError('AUTH_INVALID', 'This login has ended.');
+          },
+          challenge: ({ code }, place) => {
+            challenged.push(place);
+            return `Bearer error="${code}"`;
+          },
+        },
+      });
+    });
+
+    it('answers 401 with a challenge to initialize, and starts no child', async () => {
+      standing = false;
+      const answer = await ask(app, { body: INITIALIZE, path: '/servers/other/mcp?x=1' });
+      expect(answer.status).to.equal(401);
+      expect(answer.headers['www-authenticate']).to.equal('Bearer error="AUTH_INVALID"');
+      expect(challenged).to.deep.equal([{ server: 'other', path: '/servers/other/mcp' }]);
+      expect(app.children).to.have.length(0);
+    });
+
+    it('is asked about for initialize alone', async () => {
+      const id = await open(app);
+      expect((await post(id, LIST)).status).to.equal(200);
+      await ask(app, { method: 'DELETE', headers: { 'mcp-session-id': id } });
+      expect(confirmed).to.equal(1);
+    });
+
+    it('answers with a challenge that names no server where none was found', async () => {
+      await ask(app, { body: INITIALIZE, path: '/servers/nothing/mcp' });
+      expect(challenged).to.deep.equal([{ path: '/servers/nothing/mcp' }]);
+    });
+  });
+
   describe('the guard against wiring faults', () => {
     it('serves nothing when authentication let a request through without an identity', async () => {
       const nobody = undefined as unknown as AuthContext;
-      await start({ authenticator: { authenticate: async () => nobody, challenge: () => undefined } });
+      await start({ authenticator: { ...nameAuthenticator, authenticate: async () => nobody } });
       const answer = await ask(app, { body: INITIALIZE });
       expect(answer.status).to.equal(500);
       expect(answer.json.error.data.code).to.equal('AUTH_CONTEXT_ABSENT');

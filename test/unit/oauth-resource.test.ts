@@ -3,6 +3,7 @@ import { createHmac, createPublicKey, generateKeyPairSync, randomBytes } from 'n
 import { expect } from 'chai';
 import { importJWK, SignJWT, type JWTHeaderParameters, type JWTPayload } from 'jose';
 import { AppError } from '../../src/errors';
+import type { AuthContext } from '../../src/auth/context';
 import { makeSigningKey, publicJwk, type SigningKey } from '../../src/auth/keys/signing';
 import { accountOf } from '../../src/auth/provider/grants';
 import { authorizationServerMetadata, metadataAt } from '../../src/auth/provider/metadata';
@@ -347,6 +348,7 @@ describe('live grants', () => {
     client: { id: 'client' },
     resource: `${BASE}/mcp`,
     scopes: ['forgejo:read', 'forgejo:write'],
+    policy: { owners: ['alice'], repositories: ['alice/notes'] },
   };
   let clock: FakeClock;
   let stored: LiveGrant | undefined;
@@ -434,7 +436,7 @@ describe('live grants', () => {
       client = 'client';
       authenticator = new OAuthAuthenticator({
         urls,
-        liveGrant: (id) => live.find(id),
+        liveGrant: (id, how) => live.find(id, how),
         verifier: {
           verify: async () => ({
             account: accountOf(USER),
@@ -451,14 +453,13 @@ describe('live grants', () => {
     async function challenge(
       authorization: string | undefined,
       name = 'main',
-      path?: string,
+      path = '/mcp',
     ): Promise<[string, string | undefined]> {
-      const credentials = { authorization, address: '192.0.2.1', ...(path === undefined ? {} : { path }) };
       try {
-        await authenticator.authenticate(credentials, serverSpec({ name }));
+        await authenticator.authenticate({ authorization, address: '192.0.2.1' }, serverSpec({ name }));
       } catch (thrown) {
         const error = thrown as AppError;
-        return [`${error.status} ${error.code}`, authenticator.challenge(error)];
+        return [`${error.status} ${error.code}`, authenticator.challenge(error, { server: name, path })];
       }
       return ['none', undefined];
     }
@@ -485,9 +486,9 @@ describe('live grants', () => {
     });
 
     it('403 insufficient_scope names both scopes, so that a step-up loses none', () => {
-      const error = authenticator.insufficientScope('forgejo:write', 'other');
+      const error = new AppError('AUTH_SCOPE', 'somebody else threw it');
       expect(error.status).to.equal(403);
-      expect(authenticator.challenge(error)).to.equal(
+      expect(authenticator.challenge(error, { server: 'other', path: '/mcp' })).to.equal(
         `Bearer error="insufficient_scope", ${document}/servers/other/mcp", ${both}`,
       );
     });
@@ -511,7 +512,12 @@ describe('live grants', () => {
       }
     });
 
-    it('gives the scopes that both token and grant have', async () => {
+    it('names the default server where a request was refused before its server was known', () => {
+      const error = new AppError('AUTH_MISSING', 'Log in first.');
+      expect(authenticator.challenge(error, { path: '/nowhere' })).to.equal(`Bearer ${document}/mcp", ${both}`);
+    });
+
+    it('gives the scopes that both token and grant have, all that the grant has, and its choice', async () => {
       stored = { ...grant, scopes: ['forgejo:read'] };
       const context = await authenticator.authenticate(
         { authorization: 'Bearer a', address: '192.0.2.1' },
@@ -523,11 +529,62 @@ describe('live grants', () => {
         grant: 'grant',
         client: 'client',
         scopes: new Set(['forgejo:read']),
+        granted: new Set(['forgejo:read']),
+        choice: grant.policy,
+      });
+      scopes = ['forgejo:read'];
+      stored = grant;
+      live.forget('grant');
+      const narrow = await authenticator.authenticate(
+        { authorization: 'Bearer a', address: '192.0.2.1' },
+        serverSpec({ name: 'main' }),
+      );
+      expect([...narrow.scopes]).to.deep.equal(['forgejo:read']);
+      expect([...(narrow.granted ?? [])]).to.deep.equal(grant.scopes);
+    });
+
+    describe('what outlasts a request', () => {
+      const main = serverSpec({ name: 'main' });
+      const authenticated = (): Promise<AuthContext> =>
+        authenticator.authenticate({ authorization: 'Bearer a', address: '192.0.2.1' }, main);
+
+      it('is confirmed by the store, whatever is remembered', async () => {
+        const context = await authenticated();
+        await authenticator.confirm(context, main);
+        expect(asked, 'a read of its own').to.equal(2);
+        stored = undefined;
+        expect((await authenticated()).grant, 'is still remembered').to.equal('grant');
+        expect(await codeOf(() => authenticator.confirm(context, main))).to.equal('AUTH_INVALID');
+        expect(await codeOf(authenticated), 'what was found is remembered').to.equal('AUTH_INVALID');
+      });
+
+      it('is refused where the record is of another user, client or server', async () => {
+        const context = await authenticated();
+        for (const changed of [
+          { ...grant, user: { ...USER, id: '43' } },
+          { ...grant, client: { id: 'another' } },
+          { ...grant, resource: `${BASE}/servers/other/mcp` },
+        ]) {
+          stored = changed;
+          expect(await codeOf(() => authenticator.confirm(context, main))).to.equal('AUTH_INVALID');
+        }
+      });
+
+      it('is unknown, and not refused, while the store is away', async () => {
+        const away = new OAuthAuthenticator({
+          urls,
+          verifier: { verify: () => Promise.reject(new Error('not asked')) },
+          liveGrant: () => Promise.reject(new AppError('STORE_UNAVAILABLE', 'out of reach')),
+        });
+        const context = await authenticated();
+        expect(await codeOf(() => away.confirm(context, main))).to.equal('STORE_UNAVAILABLE');
       });
     });
 
     it('challenges nobody for a fault of the store', () => {
-      expect(authenticator.challenge(new AppError('STORE_UNAVAILABLE', 'out of reach'))).to.equal(undefined);
+      expect(authenticator.challenge(new AppError('STORE_UNAVAILABLE', 'out of reach'), { path: '/mcp' })).to.equal(
+        undefined,
+      );
     });
   });
 });

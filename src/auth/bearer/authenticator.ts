@@ -119,6 +119,9 @@ export class BearerAuthenticator implements Authenticator {
     }
   }
 
+  /** See {@link Authenticator.confirm}. A token has no grant that could have ended: {@link authenticate} has said all. */
+  async confirm(): Promise<void> {}
+
   /** See {@link Authenticator.challenge}; RFC 6750, 3 and 3.1. */
   challenge(error: AppError): string | undefined {
     return CHALLENGES[error.code];

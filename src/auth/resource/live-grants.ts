@@ -1,7 +1,7 @@
 /** Whether grants still live, remembered for a moment: a revoked one must end within seconds on every gateway, without a read for each request. */
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
-import type { Scope, UserRef } from '../context';
+import type { Choice, Scope, UserRef } from '../context';
 
 /** What a request has to know of its grant. */
 export interface LiveGrant {
@@ -10,6 +10,7 @@ export interface LiveGrant {
   readonly client: { readonly id: string };
   readonly resource: string;
   readonly scopes: readonly Scope[];
+  readonly policy: Choice;
 }
 
 /** Reads a grant from the store; undefined where it has ended. Rejects with `STORE_UNAVAILABLE`. */

@@ -54,14 +54,16 @@ async function readMessage(
   }
 }
 
-/** Opens a session. A client that goes away meanwhile gives it up. */
+/** Opens a session, which outlasts this request: whether the login still stands is asked anew. A client that goes away meanwhile gives it up. */
 async function initialize(
   options: McpOptions,
   exchange: Admitted,
   res: Outgoing,
   request: JsonRpcRequest,
 ): Promise<void> {
-  const handle = await options.sessions.open(exchange.auth, exchange.server, goneSignal(res));
+  const gone = goneSignal(res);
+  await options.authenticator.confirm(exchange.auth, exchange.server);
+  const handle = await options.sessions.open(exchange.auth, exchange.server, gone);
   try {
     exchange.session = handle.name;
     await call(options, exchange, res, handle, request, { 'Mcp-Session-Id': handle.id });

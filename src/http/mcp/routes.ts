@@ -13,6 +13,7 @@ import type { Streams } from './stream';
 export type FindServer = (name: string | undefined) => ServerSpec | undefined;
 
 export interface McpOptions {
+  readonly authenticator: Pick<Authenticator, 'confirm'>;
   readonly sessions: Sessions;
   readonly bodies: BodyReader;
   readonly streams: Streams;
