@@ -1,12 +1,40 @@
 /** A browser without a screen, as far as logging in at the forge goes: cookies, redirects, the login form and the grant form. */
 import type { Account } from '../../scripts/seed-forge';
+import { CookieJar } from './cookie-jar';
 
 const DEADLINE_MS = 30_000;
 const MAX_STEPS = 12;
 
+/** What is sent from a page of the forge's: its login form, or its grant form. */
+export interface ForgeForm {
+  /** A path of the forge's. */
+  readonly action: string;
+  readonly fields: URLSearchParams;
+}
+
+/**
+ * Fills in whichever of the two forms a page of the forge's has.
+ * @param granted false: presses the other button of the grant form. @returns undefined for any other page.
+ */
+export function forgeForm(page: string, account: Account, granted = true): ForgeForm | undefined {
+  if (page.includes('action="/user/login"')) {
+    const fields = new URLSearchParams({ user_name: account.name, password: account.password });
+    const csrf = /name="_csrf" value="([^"]*)"/.exec(page)?.[1];
+    if (csrf !== undefined) fields.set('_csrf', csrf); // Forgejo 11 wants it
+    return { action: '/user/login', fields };
+  }
+  if (page.includes('action="/login/oauth/grant"')) {
+    const fields = new URLSearchParams({ granted: String(granted) });
+    for (const [, name, value] of page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g))
+      fields.set(name, value.replaceAll('&#43;', '+').replaceAll('&amp;', '&'));
+    return { action: '/login/oauth/grant', fields };
+  }
+  return undefined;
+}
+
 /** One person's browser. */
 export class ForgeBrowser {
-  private readonly cookies = new Map<string, string>();
+  private readonly cookies = new CookieJar();
 
   constructor(
     private readonly origin: string,
@@ -27,18 +55,10 @@ export class ForgeBrowser {
         step = { url: new URL(location, step.url) };
         continue;
       }
-      const page = await answer.text();
-      if (page.includes('action="/user/login"')) {
-        const form = new URLSearchParams({ user_name: this.account.name, password: this.account.password });
-        const csrf = /name="_csrf" value="([^"]*)"/.exec(page)?.[1];
-        if (csrf !== undefined) form.set('_csrf', csrf); // Forgejo 11 wants it
-        step = { url: new URL('/user/login', this.origin), form };
-      } else if (page.includes('action="/login/oauth/grant"')) {
-        const form = new URLSearchParams({ granted: String(granted) });
-        for (const [, name, value] of page.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g))
-          form.set(name, value.replaceAll('&#43;', '+').replaceAll('&amp;', '&'));
-        step = { url: new URL('/login/oauth/grant', this.origin), form };
-      } else throw new Error(`the forge answered ${answer.status} at ${step.url.pathname}, with neither form`);
+      const form = forgeForm(await answer.text(), this.account, granted);
+      if (form === undefined)
+        throw new Error(`the forge answered ${answer.status} at ${step.url.pathname}, with neither form`);
+      step = { url: new URL(form.action, this.origin), form: form.fields };
     }
     throw new Error('the forge redirects in a circle');
   }
@@ -46,15 +66,12 @@ export class ForgeBrowser {
   private async request(url: URL, form: URLSearchParams | undefined): Promise<Response> {
     const answer = await fetch(url, {
       method: form === undefined ? 'GET' : 'POST',
-      headers: { cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ') },
+      headers: { cookie: this.cookies.header(url) },
       ...(form === undefined ? {} : { body: form }),
       redirect: 'manual',
       signal: AbortSignal.timeout(DEADLINE_MS),
     });
-    for (const line of answer.headers.getSetCookie()) {
-      const [, name, value] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
-      if (name !== undefined) this.cookies.set(name, value);
-    }
+    this.cookies.store(url, answer.headers);
     return answer;
   }
 }
