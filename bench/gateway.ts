@@ -52,6 +52,7 @@ export async function startGateway(command: readonly string[], forge: string): P
       http: { listen: `127.0.0.1:${port}` },
       ops: { listen: `127.0.0.1:${ops}` },
       log: { level: 'warn' },
+      auth: { mode: 'bearer' },
       backend: { kind: 'process' },
       sessions: { maxPerUser: 0, maxTotal: 0, opensPerMinute: 0, opensPerMinutePerUser: 0 },
       servers: [{ name: 'bench', command, forgejo: { url: forge } }],

@@ -21,7 +21,8 @@ export const USAGE = `forgejo-mcp-operator: one Forgejo MCP server for every MCP
   -c, --config FILE   a YAML file (or the variable FMO_CONFIG); the environment (FMO_...) wins over it
 
 Exit status: 0 all went well; 1 it could not start, or not stop in order; 2 the command line or the configuration is wrong.
-The least that works: FMO_SERVER_FORGEJO_URL=https://forgejo.example.org forgejo-mcp-operator
+The least that works, for clients that send a Forgejo access token:
+  FMO_AUTH_MODE=bearer FMO_SERVER_FORGEJO_URL=https://forgejo.example.org forgejo-mcp-operator
 `;
 
 /**

@@ -20,6 +20,7 @@ export const CHART_OWNED: readonly string[] = [
   'http.listen',
   'http.publicUrl',
   'auth.keyFile',
+  'auth.oauth.keyFile',
   'sessions.keyFile',
   'backend.kind',
   'backend.runDir',

@@ -1,4 +1,5 @@
 /** What no single setting shows: settings that do not go together. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Problem } from './problems';
 import type { Settings } from './schema';
 import type { ServerSpec } from './server';
@@ -67,6 +68,68 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
     }
     if (server.maxLifetime !== 0 && server.maxLifetime < server.startTimeout) {
       problems.push({ where: serverPath(server.name, 'maxLifetime'), what: 'must be longer than startTimeout, or 0' });
+    }
+  }
+  problems.push(...checkStore(settings));
+  if (settings.auth.mode === 'oauth') problems.push(...checkOAuth(settings, servers));
+  return problems;
+}
+
+function checkStore({ store, backend }: Settings): Problem[] {
+  if (store.driver !== 'kubernetes') return [];
+  if (store.namespace === undefined) {
+    return [{ where: 'store.namespace', what: 'is needed with store.driver kubernetes' }];
+  }
+  if (backend.kind === 'pod' && store.namespace === backend.namespace) {
+    return [
+      { where: 'store.namespace', what: "must differ from backend.namespace: a pod can mount its namespace's Secrets" },
+    ];
+  }
+  return [];
+}
+
+function checkOAuth({ auth: { oauth } }: Settings, servers: readonly ServerSpec[]): Problem[] {
+  const problems: Problem[] = [];
+  if (oauth.accessTokenLifetime >= oauth.refreshTokenLifetime) {
+    problems.push({
+      where: 'auth.oauth.refreshTokenLifetime',
+      what: 'must be longer than auth.oauth.accessTokenLifetime',
+    });
+  }
+  if (oauth.refreshTokenLifetime > oauth.grantLifetime) {
+    problems.push({
+      where: 'auth.oauth.refreshTokenLifetime',
+      what: 'must be at most auth.oauth.grantLifetime',
+    });
+  }
+  const ids = oauth.clients.map(({ clientId }) => clientId);
+  for (const id of new Set(ids.filter((one, i) => ids.indexOf(one) !== i))) {
+    problems.push({ where: 'auth.oauth.clients', what: `there are two clients with the id "${id}"; remove one` });
+  }
+  /** One login at a forge serves all servers of it. */
+  const first = new Map<string, ServerSpec>();
+  for (const server of servers) {
+    const { url, apiUrl, applications } = server.forgejo;
+    if (applications === undefined) {
+      problems.push({
+        where: serverPath(server.name, 'forgejo', 'applications'),
+        what: 'is needed with auth.mode oauth: make two confidential OAuth applications in Forgejo, both with the redirect URI <http.publicUrl>/oauth/callback, and write clientId and clientSecretFile of each; or set auth.mode to bearer',
+      });
+      continue;
+    }
+    if (applications.read.clientId === applications.write.clientId) {
+      problems.push({
+        where: serverPath(server.name, 'forgejo', 'applications'),
+        what: 'must be two: Forgejo keeps what a user granted to an application first, so one for reading never gets to write',
+      });
+    }
+    const other = first.get(url);
+    if (other === undefined) first.set(url, server);
+    else if (apiUrl !== other.forgejo.apiUrl || !isDeepStrictEqual(applications, other.forgejo.applications)) {
+      problems.push({
+        where: serverPath(server.name, 'forgejo'),
+        what: `must have the apiUrl and the applications of server "${other.name}", which is of the same Forgejo`,
+      });
     }
   }
   return problems;

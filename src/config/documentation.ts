@@ -11,14 +11,28 @@ everything that is wrong with both, at once, and \`forgejo-mcp-operator config s
 - **Variables.** A setting's variable is \`FMO_\` and its path in capitals, with an underscore between words: \`http.publicUrl\` is \`FMO_HTTP_PUBLIC_URL\`.
   Lists are separated by commas, or YAML (\`[a, b]\`); maps are YAML (\`{a: b}\`).
 - **Times** are written \`30s\`, \`5m\`, \`1h30m\`, or as a number of seconds. **Sizes** are \`512Ki\`, \`4Mi\`, or a number of bytes.
-- **Secrets** are never values of settings. Keys are in files (\`...File\`): one a line, base64 or hex, at least 32 bytes. The first key signs and all verify, so a
-  new key goes on top and the old ones stay as long as what they signed. A file that is not there is made at first start, readable by its user only.
+- **Secrets** are never values of settings. Keys are in files (\`keyFile\`): one a line, base64 or hex, at least 32 bytes. The first key signs and all verify, so a
+  new key goes on top and the old ones stay as long as what they signed ([keys.md](keys.md)). A file that is not there is made at first start, readable by its
+  user only. Client secrets of Forgejo's are in files of their own (\`clientSecretFile\`).
 - Settings whose name begins with \`insecure\` take a protection away.
 - A private certificate authority of Forgejo's is given to Node: \`NODE_EXTRA_CA_CERTS=/path/ca.pem\`.
 
-The least that works:
+The least that works. Users log in at Forgejo, with two OAuth applications that are made there ([install.md](install.md)):
 
 \`\`\`yaml
+http: { publicUrl: https://mcp.example.org }
+server:
+  forgejo:
+    url: https://forgejo.example.org
+    applications:
+      read: { clientId: 7a7b..., clientSecretFile: /etc/forgejo-mcp-operator/read-client-secret }
+      write: { clientId: 1c1d..., clientSecretFile: /etc/forgejo-mcp-operator/write-client-secret }
+\`\`\`
+
+The least for scripts, whose clients send a Forgejo access token:
+
+\`\`\`yaml
+auth: { mode: bearer }
 server:
   forgejo: { url: https://forgejo.example.org }
 \`\`\`

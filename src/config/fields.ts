@@ -104,15 +104,22 @@ export function host() {
   );
 }
 
-/** An address or a network of addresses. */
+/** An address or a network of addresses, without a zone; in CIDR notation (RFC 4632, 3.1) in any case afterwards. */
 export function network() {
   return checked('network', 'an address or a network such as 10.0.0.0/8', (value) => {
     const [address = '', prefix, rest] = value.split('/');
-    const family = isIP(address);
-    if (family === 0 || rest !== undefined) return undefined;
-    if (prefix === undefined) return value;
-    return /^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128) ? value : undefined;
+    const bits = { 0: 0, 4: 32, 6: 128 }[isIP(address)] ?? 0;
+    if (bits === 0 || address.includes('%') || rest !== undefined) return undefined;
+    if (prefix === undefined) return `${address}/${String(bits)}`;
+    return /^\d{1,3}$/.test(prefix) && Number(prefix) <= bits ? value : undefined;
   });
+}
+
+/** The scheme of a URI (RFC 3986, 3.1) without its colon, or `*` for any. */
+export function scheme() {
+  return checked('scheme', 'a URI scheme such as vscode, without the colon, or *', (value) =>
+    /^([a-z][a-z0-9+.-]*|\*)$/i.test(value) ? value.toLowerCase() : undefined,
+  );
 }
 
 /** Where to listen: `address:port`; port 0 takes a free one. */

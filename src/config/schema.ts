@@ -1,5 +1,6 @@
 /** The configuration's sections, apart from servers. Documentation, JSON schema and environment variables are made from this. */
 import { z } from 'zod';
+import { auth } from './auth-schema';
 import {
   baseUrl,
   boolean,
@@ -59,27 +60,6 @@ const http = z.strictObject({
     .prefault('1m')
     .describe('A client that reads nothing for this long, while something waits for it, is cut off.'),
   maxConnections: integer({ min: 1 }).prefault(10_000).describe('Connections at once; further ones are closed.'),
-});
-
-const auth = z.strictObject({
-  mode: choice('bearer')
-    .prefault('bearer')
-    .describe('`bearer`: clients send a Forgejo access token, which is checked against Forgejo.'),
-  keyFile: path()
-    .optional()
-    .describe(
-      "File with the key that tokens' fingerprints are made with. Default: `<dataDir>/auth.key`, made at first start.",
-    ),
-  cacheTime: duration({ max: 600 })
-    .prefault('60s')
-    .describe('A token that Forgejo accepted is not asked about again for this long.'),
-  refusedCacheTime: duration({ max: 600 }).prefault('5s').describe('The same for a token that it refused.'),
-  timeout: duration({ min: 0.1 }).prefault('10s').describe('Time for Forgejo to answer about a token; then 503.'),
-  maxCachedTokens: integer({ min: 1 }).prefault(10_000).describe('Tokens whose check is remembered.'),
-  failureBurst: integer({ min: 1 })
-    .prefault(60)
-    .describe('Wrong tokens that one client address may send at once; then 503.'),
-  failuresPerMinute: integer({ min: 1 }).prefault(60).describe('Wrong tokens a minute that are forgiven.'),
 });
 
 const sessions = z.strictObject({
@@ -180,8 +160,15 @@ const proxy = z.strictObject({
 });
 
 const store = z.strictObject({
-  driver: choice('sqlite').prefault('sqlite').describe('Where sessions are recorded.'),
+  driver: choice('sqlite', 'kubernetes')
+    .prefault('sqlite')
+    .describe(
+      'Where logins are kept. `sqlite`: in the file with the sessions, for one machine; `kubernetes`: as encrypted Secrets that every gateway of an install shares, in a cluster that is found as for `pod` (`backend.kubeconfig`). Sessions are recorded in the file in both cases.',
+    ),
   path: path().optional().describe('The database file. Default: `<dataDir>/sessions.sqlite`.'),
+  namespace: label()
+    .optional()
+    .describe('`kubernetes`: the namespace of the Secrets that logins are kept in; one where nothing else is.'),
 });
 
 const ops = z.strictObject({

@@ -11,9 +11,41 @@ import {
   label,
   list,
   origin,
+  path,
   text,
   texts,
 } from './fields';
+
+/** An OAuth application; `scopes` is what it asks for unless the configuration says otherwise. */
+function application(doing: string, scopes: readonly [string, ...string[]]) {
+  return z.strictObject({
+    clientId: text().describe(`Client id of the OAuth application for ${doing}.`),
+    clientSecretFile: path().describe('File with its client secret and nothing else.'),
+    scopes: list(text())
+      .min(1, { error: 'must not be empty: Forgejo takes that for full access' })
+      .prefault([...scopes])
+      .describe('What it asks Forgejo for, as scopes of Forgejo. A user who has granted it once is not asked again.'),
+  });
+}
+
+const applications = z.strictObject({
+  read: application('sessions that only read', [
+    'read:user',
+    'read:repository',
+    'read:issue',
+    'read:organization',
+    'read:notification',
+    'read:misc',
+  ]),
+  write: application('sessions that change things as well; another one than for reading', [
+    'read:user',
+    'write:repository',
+    'write:issue',
+    'read:organization',
+    'write:notification',
+    'read:misc',
+  ]),
+});
 
 const forgejo = z.strictObject({
   url: baseUrl().describe("Forgejo's public base URL, as browsers see it."),
@@ -35,6 +67,11 @@ const forgejo = z.strictObject({
     .prefault(false)
     .describe(
       "Lets site administrators use the server. Their tokens can act as any user, so an agent's mistake is everybody's.",
+    ),
+  applications: applications
+    .optional()
+    .describe(
+      'The two OAuth applications that users log in with, made in Forgejo. Needed with `auth.mode` `oauth`; the same for all servers of one Forgejo.',
     ),
 });
 

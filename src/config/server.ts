@@ -15,6 +15,15 @@ export interface ServerPolicy {
   readonly insecureAllowRoutes: readonly string[];
 }
 
+/** One of the gateway's OAuth applications at a forge. */
+export interface ForgeApplicationSpec {
+  readonly clientId: string;
+  /** File with the client secret and nothing else. */
+  readonly clientSecretFile: string;
+  /** API scopes that users grant to it. Never none: without one the forge grants full access. */
+  readonly scopes: readonly string[];
+}
+
 /** What the credential proxy and the child need to know of the forge. */
 export interface ForgejoSpec {
   /** The forge's public base URL (browser, links), without a trailing slash. */
@@ -29,6 +38,8 @@ export interface ForgejoSpec {
   readonly tokenEnv: readonly string[];
   /** Sessions of a site administrator's token are refused unless set. */
   readonly insecureAllowSiteAdmins: boolean;
+  /** The applications that users log in with, for reading and for writing; there with `auth.mode: oauth`. */
+  readonly applications?: Readonly<Record<'read' | 'write', ForgeApplicationSpec>>;
 }
 
 /** Settings of a session's pod; ignored by the process driver. */

@@ -86,11 +86,16 @@ function has(value: unknown, path: readonly PropertyKey[]): boolean {
 }
 
 function specOf(name: string, { forgejo, pod, ...rest }: ServerSettings): ServerSpec {
+  const { applications, ...forgejoRest } = forgejo;
   const { image = '', runtimeClassName, priorityClassName, launcherImage, ...podRest } = pod;
   return {
     ...rest,
     name,
-    forgejo: { ...forgejo, apiUrl: forgejo.apiUrl ?? forgejo.url },
+    forgejo: {
+      ...forgejoRest,
+      apiUrl: forgejo.apiUrl ?? forgejo.url,
+      ...(applications === undefined ? {} : { applications }),
+    },
     pod: {
       ...podRest,
       image,

@@ -31,6 +31,7 @@ describe('the gateway on one machine', function () {
     forge = await startForge();
     const forgejo = { url: forge.url };
     gateway = await startGateway({
+      auth: { mode: 'bearer' },
       sessions: { maxPerUser: 100 },
       servers: [
         { name: 'everything', command: [await childCommand('everything-server')], forgejo },

@@ -80,6 +80,7 @@ describe('the program', function () {
     const file = join(dir, 'config.json');
     const config = {
       dataDir: join(dir, 'data'),
+      auth: { mode: 'bearer' },
       http: { listen: `127.0.0.1:${String(port)}` },
       ops: { listen: `127.0.0.1:${String(ops)}` },
       server: { command: [await childCommand('fixture-child')], forgejo: { url: forgeUrl }, stopGrace: '1s' },
@@ -129,7 +130,7 @@ describe('the program', function () {
     expect(check.err()).to.contain('server.forgejo.url: is needed');
     expect(start.err()).to.contain('http.listen (FMO_HTTP_LISTEN): must be').and.contain('server.forgejo.url');
     expect(start.err()).to.not.contain('    at ');
-    const good = run(['config', 'check'], { FMO_SERVER_FORGEJO_URL: forgeUrl });
+    const good = run(['config', 'check'], { FMO_AUTH_MODE: 'bearer', FMO_SERVER_FORGEJO_URL: forgeUrl });
     expect(await good.exited).to.equal(0);
     expect(good.out()).to.contain('Servers: default');
   });
@@ -137,6 +138,7 @@ describe('the program', function () {
   it('exits with 2 when its port is taken, and leaves nothing running', async () => {
     const { port } = forge.address() as AddressInfo;
     const program = run([], {
+      FMO_AUTH_MODE: 'bearer',
       FMO_SERVER_FORGEJO_URL: forgeUrl,
       FMO_DATA_DIR: join(dir, 'data'),
       FMO_HTTP_LISTEN: `127.0.0.1:${String(port)}`,
@@ -183,6 +185,7 @@ describe('the program', function () {
     );
     try {
       const program = run([], {
+        FMO_AUTH_MODE: 'bearer',
         FMO_SERVER_FORGEJO_URL: forgeUrl,
         FMO_SERVER_POD_IMAGE: 'image',
         FMO_DATA_DIR: join(dir, 'data'),

@@ -4,14 +4,22 @@ import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArguments } from '../../src/arguments';
+import { addressGuard } from '../../src/auth/clients/addresses';
+import { DEFAULT_REDIRECT_POLICY } from '../../src/auth/clients/redirect-uri';
+import { LIFETIMES } from '../../src/auth/provider/ports';
 import { jsonSchema, settings, variableOf } from '../../src/config/describe';
 import { configurationMarkdown } from '../../src/config/documentation';
 import { loadKeys } from '../../src/config/key-files';
 import { loadConfig, type Config } from '../../src/config/load';
 import { formatDuration, parseBytes, parseDuration } from '../../src/config/units';
 import { AppError } from '../../src/errors';
+import { checkScopes } from '../../src/forgejo/login/scopes';
 
-const FORGE = 'server: { forgejo: { url: "https://forge.example/" } }\n';
+const FORGE = 'auth: { mode: bearer }\nserver: { forgejo: { url: "https://forge.example/" } }\n';
+const APPLICATIONS = {
+  read: { clientId: 'r', clientSecretFile: '/r' },
+  write: { clientId: 'w', clientSecretFile: '/w' },
+};
 
 describe('configuration', () => {
   let dir: string;
@@ -41,7 +49,10 @@ describe('configuration', () => {
 
   it('needs nothing but the forge, in a file or in the environment', async () => {
     expect((await load(FORGE)).servers[0]?.forgejo.url).to.equal('https://forge.example');
-    const { servers, defaultServer } = await load(undefined, { FMO_SERVER_FORGEJO_URL: 'https://forge.example/sub/' });
+    const { servers, defaultServer } = await load(undefined, {
+      FMO_AUTH_MODE: 'bearer',
+      FMO_SERVER_FORGEJO_URL: 'https://forge.example/sub/',
+    });
     expect(defaultServer).to.equal('default');
     expect(servers[0]?.forgejo).to.deep.include({
       url: 'https://forge.example/sub',
@@ -69,7 +80,7 @@ describe('configuration', () => {
 
   it('lets the environment win over the file, and a server over what all have in common', async () => {
     const { http, servers } = await load(
-      `http: { maxConnections: 5, keepalive: 10s }\nserver: { callTimeout: 1m, policy: { access: read } }\nservers: [{ name: a, forgejo: { url: http://a.example } }, { name: b, callTimeout: 2m, forgejo: { url: http://b.example } }]`,
+      `auth: { mode: bearer }\nhttp: { maxConnections: 5, keepalive: 10s }\nserver: { callTimeout: 1m, policy: { access: read } }\nservers: [{ name: a, forgejo: { url: http://a.example } }, { name: b, callTimeout: 2m, forgejo: { url: http://b.example } }]`,
       { FMO_HTTP_MAX_CONNECTIONS: '7', FMO_SERVER_IDLE_TIMEOUT: '1h' },
     );
     expect([http.maxConnections, http.keepalive]).to.deep.equal([7, 10]);
@@ -143,8 +154,10 @@ sessions: 7
 
   it('tells what does not go together', async () => {
     const text = `
+auth: { mode: bearer }
 http: { listen: "0.0.0.0:80", maxBodyBytes: 1Gi }
 backend: { kind: pod }
+store: { driver: kubernetes }
 proxy: { tls: on, insecureNoTls: true, sourceCheck: require, insecureNoSourceCheck: true }
 sessions: { maxPerUser: 9, maxTotal: 5 }
 defaultServer: other
@@ -163,8 +176,114 @@ server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifet
       'server "default"',
       'proxy.insecureNoTls',
       'proxy.insecureNoSourceCheck',
+      'store.namespace',
     ]);
     expect(await problems(`${FORGE}http: { publicUrl: "https://a.example/mcp" }\n`)).to.have.length(1);
+  });
+
+  describe('of logins with a browser', () => {
+    /** Two servers of one Forgejo. */
+    const text = (
+      oauth: object = {},
+      [a, b]: readonly [object, object] = [APPLICATIONS, APPLICATIONS],
+      more: object = {},
+    ): string => {
+      const forgejo = (applications: object): object => ({ url: 'https://forge.example', applications, ...more });
+      return JSON.stringify({
+        auth: { oauth },
+        servers: [
+          { name: 'a', forgejo: forgejo(a) },
+          { name: 'b', forgejo: forgejo(b) },
+        ],
+      });
+    };
+
+    it('is what it does unless told otherwise, with lifetimes and schemes as the authorization server has them', async () => {
+      const { auth, servers } = await load(text());
+      expect(auth.mode).to.equal('oauth');
+      expect(auth.oauth).to.include({
+        accessTokenLifetime: LIFETIMES.accessToken,
+        refreshTokenLifetime: LIFETIMES.refreshToken,
+        grantLifetime: LIFETIMES.grant,
+        loginTimeout: LIFETIMES.interaction,
+        refreshOverlap: LIFETIMES.refreshOverlap,
+        registration: true,
+        clientDocuments: true,
+      });
+      expect(auth.oauth.redirectSchemes).to.deep.equal(DEFAULT_REDIRECT_POLICY.schemes);
+      const applications = Object.values(servers[0]?.forgejo.applications ?? {});
+      expect(applications.map(({ clientId, clientSecretFile }) => [clientId, clientSecretFile])).to.deep.equal([
+        ['r', '/r'],
+        ['w', '/w'],
+      ]);
+      for (const { scopes } of applications) checkScopes(scopes);
+      expect(applications[0]?.scopes.filter((scope) => scope.startsWith('write:'))).to.deep.equal([]);
+    });
+
+    it('needs two applications in Forgejo for every server, and says how they are made', async () => {
+      const found = await problems('server: { forgejo: { url: "https://forge.example" } }');
+      expect(found).to.have.length(1);
+      expect(found[0]).to.match(/^server "default": forgejo\.applications: is needed/);
+      expect(found[0]).to.contain('/oauth/callback').and.contain('auth.mode to bearer');
+      expect(await problems(text({}, [APPLICATIONS, { read: APPLICATIONS.read }]))).to.deep.equal([
+        'server.forgejo.applications.write: is needed: a map',
+      ]);
+    });
+
+    it('refuses one application for reading and writing, and two logins for one Forgejo', async () => {
+      const same = { ...APPLICATIONS, write: APPLICATIONS.read };
+      expect(await problems(text({}, [same, same]))).to.have.length(2);
+      const other = { ...APPLICATIONS, read: { ...APPLICATIONS.read, scopes: ['read:user'] } };
+      expect(await problems(text({}, [APPLICATIONS, other]))).to.deep.equal([
+        'server "b": forgejo: must have the apiUrl and the applications of server "a", which is of the same Forgejo',
+      ]);
+      const nothing = { ...APPLICATIONS, read: { ...APPLICATIONS.read, scopes: [] } };
+      expect(await problems(text({}, [nothing, nothing]))).to.have.length(2);
+    });
+
+    it('refuses lifetimes that go beyond each other or their limits, and clients with one id', async () => {
+      const found = await problems(
+        text({ accessTokenLifetime: '1h', refreshTokenLifetime: '1h', grantLifetime: '30m' }),
+      );
+      expect(found.map((line) => line.split(':')[0])).to.deep.equal([
+        'auth.oauth.refreshTokenLifetime',
+        'auth.oauth.refreshTokenLifetime',
+      ]);
+      expect(await problems(text({ accessTokenLifetime: '2h' }))).to.deep.equal([
+        'auth.oauth.accessTokenLifetime: must be at most 1h',
+      ]);
+      expect(await problems(text({ refreshOverlap: '6m' }))).to.have.length(1);
+      const client = { clientId: 'ci', name: 'CI', redirectUris: ['https://ci.example/cb'] };
+      expect(await problems(text({ clients: [client, client] }))).to.have.length(1);
+    });
+
+    it('takes clients that are known beforehand from a file and from the environment', async () => {
+      const clients = [{ clientId: 'ci', name: 'CI', redirectUris: ['https://ci.example/cb'] }];
+      expect((await load(text({ clients }))).auth.oauth.clients).to.deep.equal(clients);
+      const variables = { FMO_AUTH_OAUTH_CLIENTS: JSON.stringify(clients) };
+      expect((await load(text(), variables)).auth.oauth.clients).to.deep.equal(clients);
+      expect(await problems(text({ clients: [{ clientId: 'ci', secret: 'x', redirectUris: [] }, 5] }))).to.deep.equal([
+        'auth.oauth.clients[0].name: is needed: text',
+        'auth.oauth.clients[0].redirectUris: must name at least one',
+        'auth.oauth.clients[0].secret: there is no such setting; remove it',
+        'auth.oauth.clients[1]: must be a map',
+      ]);
+    });
+
+    it('makes networks that are refused of addresses, for the guard of documents', async () => {
+      const { auth } = await load(text({ refusedNetworks: ['10.0.0.1', '2a00::/16', '2a01::1'] }));
+      expect(auth.oauth.refusedNetworks).to.deep.equal(['10.0.0.1/32', '2a00::/16', '2a01::1/128']);
+      expect(addressGuard(auth.oauth.refusedNetworks)('2a01::1')).to.equal(false);
+      expect(await problems(text({ refusedNetworks: ['fe80::1%eth0', '10.0.0.0/33'] }))).to.have.length(2);
+      expect(await problems(text({ redirectSchemes: ['vscode:', 'x y'] }))).to.have.length(2);
+    });
+
+    it('keeps them in a namespace where no session is', async () => {
+      const pods = `${FORGE}backend: { kind: pod, namespace: s }\nproxy: { url: "https://p.example" }\n`;
+      const image = { FMO_SERVER_POD_IMAGE: 'image' };
+      expect(await problems(`${pods}store: { driver: kubernetes, namespace: l }\n`, image)).to.deep.equal([]);
+      expect(await problems(`${pods}store: { driver: kubernetes, namespace: s }\n`, image)).to.have.length(1);
+    });
   });
 
   it('tells of a file that is not there, is no YAML, or is no map', async () => {
