@@ -26,3 +26,16 @@ export function bind(bound: Bound, bearer: Bound, policy: BindingPolicy): Bindin
   if (bearer.mode === 'bearer' || policy === 'strict') return 'forbidden';
   return bound.client === bearer.client ? 'adopt' : 'ended';
 }
+
+/**
+ * Whether a bearer that a session is bound to may use it as far as it reaches: all that the session may do, and its login is allowed still, its token may
+ * do as well. Where it is not, the token is of before a step-up, and what the session may do is none of its business (403 `insufficient_scope`).
+ *
+ * A session follows a bearer that covers it: to more, because the user allowed more and the client fetched a token for it; to less, because the
+ * user took something back, which is no fault of the token.
+ */
+export function covers(session: Pick<AuthContext, 'scopes'>, bearer: Pick<AuthContext, 'scopes' | 'granted'>): boolean {
+  const granted = bearer.granted ?? bearer.scopes;
+  for (const scope of session.scopes) if (granted.has(scope) && !bearer.scopes.has(scope)) return false;
+  return true;
+}

@@ -25,7 +25,7 @@ export interface CapScope {
 export type Place = () => void;
 
 /** A user as a key; neither part can hold a newline. */
-export function userKey(user: UserRef): string {
+export function userKey(user: Pick<UserRef, 'issuer' | 'id'>): string {
   return `${user.issuer}\n${user.id}`;
 }
 

@@ -16,6 +16,7 @@ export type EndReason =
   | 'start-failed'
   | 'initialize-failed'
   | 'revoked' // its grant is gone
+  | 'user' // ended by its user on the page with the connections
   | 'stopped' // orderly stop of the gateway
   | 'abandoned'; // left behind by an earlier run that did not stop in order
 
@@ -96,7 +97,7 @@ export interface Sessions {
    * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
    */
   open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle>;
-  /** Errors: `AUTH_CONTEXT_ABSENT`, `SESSION_ID_MISSING`, `SESSION_UNKNOWN`, `SESSION_ENDED`, `SESSION_FORBIDDEN`, `STORE_UNAVAILABLE`. */
+  /** Errors: `AUTH_CONTEXT_ABSENT`, `SESSION_ID_MISSING`, `SESSION_UNKNOWN`, `SESSION_ENDED`, `SESSION_FORBIDDEN`, `AUTH_SCOPE`, `STORE_UNAVAILABLE`. */
   use(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<SessionHandle>;
   /** Opens a GET stream. Errors as {@link use}. */
   listen(

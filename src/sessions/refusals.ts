@@ -39,6 +39,14 @@ export function forbidden(): AppError {
   );
 }
 
+/** RFC 6750, 3.1. The HTTP layer adds the challenge. */
+export function tokenNarrower(): AppError {
+  return new AppError(
+    'AUTH_SCOPE',
+    'This session may do more than this access token. Send the newest token, or have your client ask for the same permissions again.',
+  );
+}
+
 export function draining(): AppError {
   return new AppError('DRAINING', 'The gateway is stopping. Try again in a few seconds.', { retryAfter: DRAIN_RETRY });
 }

@@ -2,13 +2,14 @@
  * The table of sessions: open, use, listen, end. It knows nothing of HTTP, pods or processes; children come from a {@link SpawnFunc}, time
  * from a clock, records go to a store.
  */
-import type { AuthContext } from '../auth/context';
+import type { AuthContext, UserRef } from '../auth/context';
 import type { Channel, ChannelEnd, MessageSink } from '../bridge/contract';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { bind, type BindingPolicy } from './binding';
+import { bind, covers, type BindingPolicy } from './binding';
 import { Caps, userKey, type CapOptions, type CapScope } from './caps';
+import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
 import { expired, idleIn, reapable } from './expiry';
 import { Handle } from './handle';
 import { sessionName, type SessionIds } from './ids';
@@ -42,9 +43,6 @@ export interface RegistryOptions extends CapOptions {
   /** Seconds for which the record of an ended session is kept. */
   readonly keepRecords: number;
 }
-
-/** Milliseconds beyond twice a server's `stopGrace` after which a child that does not end is given up. */
-const CLOSE_SLACK_MS = 10_000;
 
 /** Milliseconds between two removals of old records. */
 const PURGE_EVERY_MS = 3_600_000;
@@ -121,13 +119,36 @@ export class Registry implements Sessions {
   /** The session of that name while its child may act: starting or active; undefined from the moment it ends. */
   live(name: string): LiveSession | undefined {
     const session = this.#sessions.get(name);
-    return session?.state === 'starting' || session?.state === 'active' ? session : undefined;
+    return session?.isLive === true ? session : undefined;
+  }
+
+  /** The live sessions of a user, oldest first. */
+  sessionsOf(user: Pick<UserRef, 'issuer' | 'id'>): readonly LiveSession[] {
+    return [...this.#sessions.values()].filter((session) => session.isLive && session.isOf(user));
+  }
+
+  /** The grants that live sessions are bound to, each once. */
+  grants(): readonly string[] {
+    const live = [...this.#sessions.values()].filter(({ isLive }) => isLive);
+    return [...new Set(live.map(({ auth }) => auth.grant))];
   }
 
   /** Ends every session of a grant that is gone. Resolves when their children are. */
-  async endGrant(grant: string): Promise<void> {
-    const sessions = [...this.#sessions.values()].filter((session) => session.auth.grant === grant);
-    await Promise.all(sessions.map((session) => this.#end(session, 'revoked')));
+  endGrant(grant: string): Promise<void> {
+    return this.#endAll('revoked', ({ auth }) => auth.grant === grant);
+  }
+
+  /** Ends every session of a user. Resolves when their children are gone. */
+  endUser(user: Pick<UserRef, 'issuer' | 'id'>, reason: EndReason): Promise<void> {
+    return this.#endAll(reason, (session) => session.isOf(user));
+  }
+
+  /** Ends the session of that name. Resolves when its child is gone, with false where there is no such session. Who may end it the caller has checked. */
+  async endNamed(name: string, reason: EndReason): Promise<boolean> {
+    const session = this.#sessions.get(name);
+    if (session === undefined) return false;
+    await this.#end(session, reason);
+    return true;
   }
 
   /**
@@ -226,7 +247,8 @@ export class Registry implements Sessions {
     const binding = bind(session.auth, auth, this.#options.binding);
     if (binding === 'forbidden') throw refusals.forbidden();
     if (binding === 'ended' || session.server.name !== server.name) throw refusals.ended();
-    if (binding === 'adopt') this.#adopt(session, auth);
+    if (!covers(session.auth, auth)) throw refusals.tokenNarrower();
+    this.#follow(session, auth);
     return { session, channel };
   }
 
@@ -249,8 +271,11 @@ export class Registry implements Sessions {
     return session.retired !== undefined;
   }
 
-  #adopt(session: Session, auth: AuthContext): void {
+  /** From now on the session is this bearer's: its scopes and choice hold, and its grant, where it is a later login. */
+  #follow(session: Session, auth: AuthContext): void {
+    const adopted = session.auth.grant !== auth.grant;
     session.auth = auth;
+    if (!adopted) return;
     session.record = { ...session.record, grant: auth.grant };
     this.#ledger.rebind(session.name, auth.grant);
   }
@@ -278,16 +303,21 @@ export class Registry implements Sessions {
     return session.gone;
   }
 
+  async #endAll(reason: EndReason, which: (session: Session) => boolean): Promise<void> {
+    const sessions = [...this.#sessions.values()].filter(which);
+    await Promise.all(sessions.map((session) => this.#end(session, reason)));
+  }
+
   async #close(session: Session, reason: EndReason): Promise<void> {
     const closed = session.channel?.close() ?? Promise.resolve();
-    await within(this.#clock, closeDeadline(session), closed, refusals.draining).catch(() => undefined); // given up: its place is free again
+    await within(this.#clock, closeDeadline(session.server), closed, refusals.draining).catch(() => undefined); // given up: its place is free again
     this.#finish(session, reason, 'ending');
   }
 
   /** The child is gone. Where nobody ended the session, this does. */
   #childEnded(session: Session, end: ChannelEnd): void {
     if (session.state !== 'active') return;
-    const reason = END_REASONS[end.reason];
+    const reason = reasonOf(end);
     this.#record(session, reason);
     this.#finish(session, reason, 'active');
   }
@@ -350,26 +380,10 @@ export class Registry implements Sessions {
     await Promise.all(
       sessions.map(async (session) => {
         if (session.busy) await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
-        const deadline = closeDeadline(session) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
+        const deadline = closeDeadline(session.server) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
         await within(this.#clock, deadline, this.#end(session, 'stopped'), refusals.draining).catch(() => undefined);
       }),
     );
     await this.#ledger.stop();
   }
 }
-
-/** Milliseconds for a child to end. */
-function closeDeadline(session: Session): number {
-  return 2 * session.server.stopGrace * 1000 + CLOSE_SLACK_MS;
-}
-
-/** Why a session is over when its child ended first. */
-const END_REASONS: Readonly<Record<ChannelEnd['reason'], EndReason>> = {
-  exited: 'exited',
-  oom: 'oom',
-  killed: 'killed',
-  deleted: 'lost',
-  lost: 'lost',
-  closed: 'lost',
-  'initialize-failed': 'initialize-failed',
-};

@@ -1,8 +1,8 @@
 /** One session: its states, who holds it, and what hangs on it. */
-import type { AuthContext } from '../auth/context';
+import type { AuthContext, UserRef } from '../auth/context';
 import type { Channel, MessageSink } from '../bridge/contract';
 import type { ServerSpec } from '../config/server';
-import type { Place } from './caps';
+import { userKey, type Place } from './caps';
 import type { Times } from './expiry';
 import type { EndReason, SessionRecord } from './ports';
 
@@ -61,6 +61,15 @@ export class Session {
 
   get times(): Times {
     return { startedAt: this.#startedAt, lastActive: this.#lastActive, busy: this.busy };
+  }
+
+  /** Its child may act: it starts or runs, and its end has not begun. */
+  get isLive(): boolean {
+    return this.state === 'starting' || this.state === 'active';
+  }
+
+  isOf(user: Pick<UserRef, 'issuer' | 'id'>): boolean {
+    return userKey(this.auth.user) === userKey(user);
   }
 
   /** A request is being handled or a call is in flight. */

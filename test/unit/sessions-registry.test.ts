@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { AuthContext, Scope } from '../../src/auth/context';
 import { AppError } from '../../src/errors';
 import type { RegistryOptions } from '../../src/sessions/registry';
 import { SessionIds } from '../../src/sessions/ids';
@@ -338,6 +339,87 @@ describe('registry', () => {
       expect(await refusal(use(id, anAuth('7', { client: 'client-2' })))).to.include({ status: 404 });
     });
 
+    describe('with scopes', () => {
+      const read = new Set<Scope>(['forgejo:read']);
+      const both = new Set<Scope>(['forgejo:read', 'forgejo:write']);
+      const token = (scopes: ReadonlySet<Scope>, granted: ReadonlySet<Scope>, over: Partial<AuthContext> = {}) =>
+        anAuth('7', { scopes, granted, ...over });
+      const choice = { owners: ['alice'], repositories: ['alice/notes'] };
+      const authOf = (name: string) => bench.registry.live(name)?.auth;
+
+      it('answers 403 AUTH_SCOPE to a token that is narrower than the session, for every method, and lets the session be', async () => {
+        const { id, name } = await bench.session(token(both, both));
+        const narrow = token(read, both);
+        expect(await refusal(use(id, narrow))).to.include({ status: 403, code: 'AUTH_SCOPE' });
+        expect(await refusal(bench.registry.listen(narrow, aServer(), id, new FakeSink()))).to.include({ status: 403 });
+        expect(await refusal(bench.registry.end(narrow, aServer(), id))).to.include({ status: 403 });
+        expect(authOf(name)?.scopes).to.equal(both);
+        (await use(id, token(both, both))).release();
+      });
+
+      it('takes the wider scopes and the newer choice of a refreshed token from then on', async () => {
+        const { id, name } = await bench.session(token(read, read));
+        (await use(id, token(read, both))).release();
+        expect(authOf(name)?.scopes, 'the token is of before').to.equal(read);
+        (await use(id, token(both, both, { choice }))).release();
+        expect(authOf(name)).to.deep.include({ scopes: both, choice });
+        expect(await refusal(use(id, token(read, both)))).to.include({ status: 403, code: 'AUTH_SCOPE' });
+      });
+
+      it('narrows with its grant without a refusal, and widens again with it', async () => {
+        const { id, name } = await bench.session(token(both, both));
+        (await use(id, token(read, read, { choice }))).release();
+        expect(authOf(name)).to.deep.include({ scopes: read, choice });
+        (await use(id, token(both, both))).release();
+        expect(authOf(name)?.scopes).to.equal(both);
+        expect(authOf(name)).not.to.have.property('choice');
+      });
+
+      it('is as wide as the later login that adopts it, and adopts none that is narrower than its own grant', async () => {
+        const { id, name } = await bench.session(token(both, both));
+        const partial = token(read, both, { grant: 'later' });
+        expect(await refusal(use(id, partial))).to.include({ status: 403, code: 'AUTH_SCOPE' });
+        expect(authOf(name)?.grant).to.equal('grant-7');
+        (await use(id, token(read, read, { grant: 'later' }))).release();
+        expect(authOf(name)).to.deep.include({ grant: 'later', scopes: read });
+        expect(await bench.recordOf(id)).to.include({ grant: 'later' });
+      });
+
+      it('tells another user and another client nothing of it: 403 and 404 come first', async () => {
+        const { id } = await bench.session(token(both, both));
+        const other = anAuth('8', { scopes: read, granted: both });
+        expect(await refusal(use(id, other))).to.include({ code: 'SESSION_FORBIDDEN' });
+        const client = token(read, both, { grant: 'x', client: 'client-2' });
+        expect(await refusal(use(id, client))).to.include({ code: 'SESSION_ENDED' });
+      });
+
+      it('is decided for each of a hundred requests at once, and stays as wide as the widest', async () => {
+        const { id, name } = await bench.session(token(read, read));
+        const results = await Promise.allSettled(
+          Array.from({ length: 100 }, (_, at) => use(id, at < 50 ? token(read, both) : token(both, both))),
+        );
+        const wide = await Promise.allSettled(
+          Array.from({ length: 100 }, (_, at) => use(id, at % 2 === 0 ? token(read, both) : token(both, both))),
+        );
+        expect(results.every(({ status }) => status === 'fulfilled')).to.equal(true);
+        expect(wide.map(({ status }) => status)).to.deep.equal(
+          Array.from({ length: 100 }, (_, at) => (at % 2 === 0 ? 'rejected' : 'fulfilled')),
+        );
+        expect(authOf(name)?.scopes).to.deep.equal(both);
+        for (const result of [...results, ...wide]) if (result.status === 'fulfilled') result.value.release();
+      });
+
+      it('is adopted once by a hundred requests of a later login at once', async () => {
+        const { id, name } = await bench.session(token(both, both));
+        const before = bench.store.calls;
+        const later = token(both, both, { grant: 'later' });
+        for (const handle of await Promise.all(Array.from({ length: 100 }, () => use(id, later)))) handle.release();
+        await settle();
+        expect(bench.store.calls - before, 'writes').to.equal(1);
+        expect(authOf(name)).to.equal(later);
+      });
+    });
+
     it('answers 403 to a new login where binding is strict', async () => {
       setUp({ binding: 'strict' });
       const { id } = await bench.session();
@@ -430,6 +512,41 @@ describe('registry', () => {
       (await use(other.id, anAuth('8'))).release();
     });
 
+    it('by its user resolves when the child is gone, with false where there is none', async () => {
+      const { id, name, link } = await bench.session();
+      link.exitOnClose = false;
+      let gone = false;
+      const all = Promise.all(Array.from({ length: 20 }, () => bench.registry.endNamed(name, 'user')));
+      void all.then(() => (gone = true));
+      await settle();
+      expect(gone).to.equal(false);
+      expect(await refusal(use(id))).to.include({ status: 404 });
+      link.exit({ reason: 'closed' });
+      expect(await all).to.deep.equal(Array.from({ length: 20 }, () => true));
+      expect(await bench.recordOf(id)).to.include({ endReason: 'user' });
+      expect(await bench.registry.endNamed(name, 'user')).to.equal(false);
+    });
+
+    it('of a start by its user gives the start up', async () => {
+      bench.autoStart = false;
+      const opening = refusal(open());
+      await settle();
+      const start = bench.lastStart;
+      start.signal.addEventListener('abort', () => start.fail(new Error('aborted')));
+      expect(await bench.registry.endNamed(start.request.session, 'user')).to.equal(true);
+      expect(await opening).to.include({ code: 'SESSION_ENDED' });
+    });
+
+    it('of all of a user’s sessions leaves those of others, at the same forge or another', async () => {
+      const mine = [await bench.session(), await bench.session(anAuth('7', { grant: 'second', client: 'client-2' }))];
+      const namesake = anAuth('7', { user: { issuer: 'https://other.example', id: '7', login: 'x' } });
+      const others = [await bench.session(anAuth('8')), await bench.session(namesake)];
+      await bench.registry.endUser({ issuer: 'https://forge.example', id: '7' }, 'revoked');
+      for (const { id } of mine) expect(await bench.recordOf(id)).to.include({ endReason: 'revoked' });
+      for (const { name } of others) expect(bench.registry.live(name)?.record.name).to.equal(name);
+      expect(bench.registry.size).to.equal(2);
+    });
+
     it('is recorded as soon as the store can, with the reason and time of then', async () => {
       const { id, link } = await bench.session();
       bench.store.broken = true;
@@ -511,6 +628,33 @@ describe('registry', () => {
       bench.clock.advance(300_000);
       expect(await stream.ended).to.equal('idle');
     });
+  });
+
+  it('lists a user’s sessions that start or run, oldest first, and the grants of all', async () => {
+    const user = { issuer: 'https://forge.example', id: '7' };
+    const names = (): string[] => bench.registry.sessionsOf(user).map(({ record }) => record.name);
+    expect(names()).to.deep.equal([]);
+    expect(bench.registry.grants()).to.deep.equal([]);
+    const first = await bench.session();
+    bench.clock.advance(1_000);
+    await bench.session(anAuth('8'));
+    const second = await bench.session();
+    bench.autoStart = false;
+    const opening = open(anAuth('7', { grant: 'third' }));
+    await settle();
+    const starting = bench.lastStart.request.session;
+    expect(names()).to.deep.equal([first.name, second.name, starting]);
+    expect(bench.registry.sessionsOf(user).map(({ record }) => record.createdAt - bench.clock.wall())).to.deep.equal([
+      -1_000, 0, 0,
+    ]);
+    expect(bench.registry.grants()).to.deep.equal(['grant-7', 'grant-8', 'third']);
+    first.link.exitOnClose = false;
+    const ending = bench.registry.endNamed(first.name, 'user');
+    expect(names(), 'from the moment its end begins').to.deep.equal([second.name, starting]);
+    first.link.exit({ reason: 'closed' });
+    await ending;
+    bench.lastStart.come();
+    (await opening).release();
   });
 
   it('knows a session by name while it starts and runs, for the credential proxy', async () => {

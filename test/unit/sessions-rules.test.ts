@@ -2,7 +2,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { AppError } from '../../src/errors';
-import { bind } from '../../src/sessions/binding';
+import type { Scope } from '../../src/auth/context';
+import { bind, covers } from '../../src/sessions/binding';
 import { Caps, userKey, type CapOptions } from '../../src/sessions/caps';
 import { expired, idleIn, reapable } from '../../src/sessions/expiry';
 import { SessionIds, sessionName } from '../../src/sessions/ids';
@@ -106,6 +107,51 @@ describe('binding', () => {
     const token = anAuth('7', { mode: 'bearer', client: 'bearer', grant: 'fingerprint-1' });
     expect(bind(token, { ...token }, 'adopt')).to.equal('same');
     expect(bind(token, { ...token, grant: 'fingerprint-2' }, 'adopt')).to.equal('forbidden');
+  });
+});
+
+describe('scopes of a session', () => {
+  const sets = { none: '', read: 'r', write: 'w', both: 'rw' } as const;
+  type Name = keyof typeof sets;
+  const scopes = (name: Name): ReadonlySet<Scope> =>
+    new Set([...sets[name]].map((letter): Scope => (letter === 'r' ? 'forgejo:read' : 'forgejo:write')));
+
+  const cases: readonly (readonly [
+    string,
+    session: Name,
+    bearer: Name,
+    granted: Name | undefined,
+    covered: boolean,
+  ])[] = [
+    ['the token of the session', 'both', 'both', 'both', true],
+    ['a token of before a step-up', 'both', 'read', 'both', false],
+    ['a token for the other scope alone', 'both', 'write', 'both', false],
+    ['a token for another scope than the session has', 'read', 'write', 'both', false],
+    ['a token that does not say all of what is granted, in a session that never had it', 'read', 'read', 'both', true],
+    ['a token that was refreshed after the user allowed more', 'read', 'both', 'both', true],
+    ['a token of a grant that was narrowed', 'both', 'read', 'read', true],
+    ['a token of a grant that was turned to the other scope', 'read', 'write', 'write', true],
+    ['a token of a grant that was narrowed, and widened again', 'read', 'both', 'both', true],
+    ['the token of a later login with less', 'both', 'read', 'read', true],
+    ['a token whose scopes say it all', 'both', 'both', undefined, true],
+    ['a narrower token whose scopes say it all', 'both', 'read', undefined, true],
+    ['any token, where the session may do nothing', 'none', 'read', 'both', true],
+  ];
+  for (const [what, session, bearer, granted, covered] of cases) {
+    it(`are ${covered ? '' : 'not '}covered by ${what}`, () => {
+      const given = { scopes: scopes(bearer), ...(granted === undefined ? {} : { granted: scopes(granted) }) };
+      expect(covers({ scopes: scopes(session) }, given)).to.equal(covered);
+    });
+  }
+
+  it('are covered for good once the session follows a bearer that covers it, whatever was before', () => {
+    const name = fc.constantFrom(...(Object.keys(sets) as Name[]));
+    fc.assert(
+      fc.property(name, name, name, (session, bearer, granted) => {
+        const given = { scopes: scopes(bearer), granted: scopes(granted) };
+        if (covers({ scopes: scopes(session) }, given)) expect(covers(given, given)).to.equal(true);
+      }),
+    );
   });
 });
 
@@ -216,7 +262,8 @@ describe('caps', () => {
 
   it('know a user by forge and number, never by name', () => {
     const { user } = anAuth('7');
-    expect(userKey(user)).to.equal(userKey({ ...user, login: 'x' }));
+    const renamed = { ...user, login: 'x' };
+    expect(userKey(user)).to.equal(userKey(renamed));
     expect(userKey(user)).to.not.equal(userKey({ ...user, issuer: 'https://other' }));
     expect(userLabel(user)).to.match(/^[0-9a-f]{40}$/);
     expect(userLabel(user)).to.not.equal(userLabel({ ...user, id: '8' }));
