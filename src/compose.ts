@@ -117,6 +117,7 @@ async function build(
     find: proxySessions(
       (name) => registry.live(name),
       (name) => spawner.address(name),
+      async (auth) => auth, // a bearer's token is its grant, and the forge says of each call what it may do
     ),
     tokens,
     sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,

@@ -1,5 +1,5 @@
 /** The registry's `SpawnFunc`: a backend, a bridge and the credential proxy, made into one session's channel. */
-import type { ForgejoTokens } from './auth/context';
+import type { AuthContext, ForgejoTokens } from './auth/context';
 import type { Backend, BackendAddress, BackendExit, BackendLink } from './backends/contract';
 import type { Clock } from './clock';
 import type { ServerSpec } from './config/server';
@@ -74,26 +74,35 @@ export function createSpawner(options: SpawnOptions): Spawner {
   return { spawn, address: (session) => addresses.get(session) };
 }
 
+/** What a grant allows at this moment; undefined where it has ended. Rejects with `STORE_UNAVAILABLE`. */
+export type GrantNow = (auth: AuthContext) => Promise<Pick<AuthContext, 'scopes' | 'choice'> | undefined>;
+
 /**
- * What the credential proxy asks: a session that the registry calls live, with the child that it has now. From the moment a session's end
- * begins its capability is worth nothing.
+ * What the credential proxy asks: a session that the registry calls live, with the child that it has now and what its grant allows now, since a
+ * call may come long after the last request of the session's client. From the moment a session's or its grant's end begins its capability is worth
+ * nothing.
  */
 export function proxySessions(
   live: (name: string) => LiveSession | undefined,
   address: (name: string) => BackendAddress | undefined,
+  grantNow: GrantNow,
 ): FindProxySession {
-  return (name) => {
+  return async (name) => {
+    const auth = live(name)?.auth;
+    if (auth === undefined) return undefined;
+    const now = await grantNow(auth);
     const session = live(name);
     const child = address(name);
-    if (session === undefined || child === undefined) return undefined;
-    const { auth, server } = session;
-    const mayWrite = server.policy.access === 'write' && auth.scopes.has('forgejo:write');
+    if (now === undefined || session === undefined || child === undefined) return undefined;
+    const { server } = session;
+    const mayWrite =
+      server.policy.access === 'write' && [auth, session.auth, now].every(({ scopes }) => scopes.has('forgejo:write'));
     return {
       name,
       server,
       grant: auth.grant,
       access: mayWrite ? 'write' : 'read',
-      ...(auth.choice === undefined ? {} : { choice: auth.choice }),
+      ...(now.choice === undefined ? {} : { choice: now.choice }),
       instance: child.instance,
       ip: child.ip,
       userId: auth.user.id,

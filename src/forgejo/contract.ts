@@ -9,7 +9,7 @@ export interface ProxySession {
   readonly server: ServerSpec;
   /** For `ForgejoTokens.token`. */
   readonly grant: string;
-  /** `write` only where both the server's policy and the grant's scopes allow it. */
+  /** `write` only where the server's policy, the session's scopes and the grant's scopes as they are now all allow it. */
   readonly access: 'read' | 'write';
   /** What the user lets the session touch, as it is now: it may change while the session lives. */
   readonly choice?: Choice;
@@ -19,8 +19,11 @@ export interface ProxySession {
   readonly userId: string;
 }
 
-/** Looks a live session up by name; undefined once it has ended, at once. */
-export type FindProxySession = (name: string) => ProxySession | undefined;
+/**
+ * Looks a live session up by name, with what its grant allows now; undefined once it, or its grant, has ended. Rejects with `STORE_UNAVAILABLE` where
+ * that cannot be told.
+ */
+export type FindProxySession = (name: string) => Promise<ProxySession | undefined>;
 
 /** Mints the token that a child presents to the proxy: signed, naming session and instance, worth nothing elsewhere. */
 export interface Capabilities {

@@ -11,7 +11,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { systemClock } from '../../src/clock';
 import type { ForgejoSpec, ServerPolicy } from '../../src/config/server';
 import { AppError } from '../../src/errors';
-import type { ProxyEvent, ProxySession } from '../../src/forgejo/contract';
+import type { FindProxySession, ProxyEvent, ProxySession } from '../../src/forgejo/contract';
 import type { CredentialProxyOptions } from '../../src/forgejo/proxy/options';
 import { createCredentialProxy, type CredentialProxy } from '../../src/forgejo/proxy/proxy';
 import { serverSpec } from './server-spec';
@@ -130,6 +130,8 @@ export interface ProxyFixture {
   readonly log: readonly string[];
   /** Grants whose token the forge refused. */
   readonly refused: string[];
+  /** How sessions are found; a test may change it. */
+  lookup: FindProxySession;
   /** What the token source answers; a test may change it. */
   tokens: (signal: AbortSignal) => Promise<string>;
   addSession(name: string, changes?: Partial<ProxySession> & { policy?: Partial<ServerPolicy> }): ProxySession;
@@ -162,7 +164,7 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     sourceCheck: 'auto',
     ...rest,
     key: randomBytes(32),
-    find: (name) => sessions.get(name),
+    find: (name) => fixture.lookup(name),
     tokens: {
       token: (_grant, _access, signal) => fixture.tokens(signal),
       refused: (grant) => void refused.push(grant),
@@ -181,6 +183,7 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     events,
     log: log.lines,
     refused,
+    lookup: async (name) => sessions.get(name),
     tokens: () => Promise.resolve(token ?? REAL_TOKEN),
     addSession(name, changes = {}) {
       const { policy: own, ...session } = changes;

@@ -19,15 +19,18 @@ function readToken(request: IncomingMessage): string {
   return match?.[1] ?? invalid('no token');
 }
 
-/** Throws `CAPABILITY_INVALID` with the failed step as detail: `no token`, `signature`, `session`, `instance` or `address`. */
-export function authenticate(
+/**
+ * Rejects with `CAPABILITY_INVALID` and the failed step as detail (`no token`, `signature`, `session`, `instance` or `address`), and with
+ * `STORE_UNAVAILABLE` where nobody can tell what the session may do now.
+ */
+export async function authenticate(
   request: IncomingMessage,
   capabilities: Capabilities,
   find: FindProxySession,
   source: SourceProof,
-): ProxySession {
+): Promise<ProxySession> {
   const named = capabilities.verify(readToken(request)) ?? invalid('signature');
-  const session = find(named.session) ?? invalid('session');
+  const session = (await find(named.session)) ?? invalid('session');
   if (session.instance !== named.instance) invalid('instance');
   if (!source.admit(session.ip, request.socket.remoteAddress)) invalid('address');
   return session;

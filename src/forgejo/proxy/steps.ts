@@ -105,7 +105,8 @@ export async function run(
   enter: (session: ProxySession) => void,
 ): Promise<void> {
   const { request } = exchange;
-  const session = authenticate(request, shared.capabilities, shared.options.find, shared.source);
+  const session = await authenticate(request, shared.capabilities, shared.options.find, shared.source);
+  exchange.abort.signal.throwIfAborted(); // gone meanwhile
   exchange.session = session;
   enter(session);
   const raw = checkRequest(request);
