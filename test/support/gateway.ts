@@ -22,13 +22,19 @@ export interface LocalGateway {
   stop(): Promise<void>;
 }
 
-/** Settings as in a file; listeners and the folder for data are chosen here. */
-export async function startGateway(settings: Readonly<Record<string, unknown>>): Promise<LocalGateway> {
+/**
+ * Settings as in a file; the folder for data is chosen here.
+ * @param listen a free port of loopback if absent.
+ */
+export async function startGateway(
+  settings: Readonly<Record<string, unknown>>,
+  listen = '127.0.0.1:0',
+): Promise<LocalGateway> {
   const dataDir = await mkdtemp(join(tmpdir(), 'fmo-gateway-'));
   const lines: string[] = [];
   const env: Record<string, string> = {
     FMO_DATA_DIR: dataDir,
-    FMO_HTTP_LISTEN: '127.0.0.1:0',
+    FMO_HTTP_LISTEN: listen,
     FMO_OPS_LISTEN: '127.0.0.1:0',
   };
   const file = join(dataDir, 'config.json');
