@@ -205,15 +205,15 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
       return suspended.has(accountOf(user));
     },
     interactionPath: (uid) => `/login/${uid}`,
-    errorPage: ({ status, error: code, description: message }) =>
-      errorPage({ status, code, message, requestId: 'none' }),
+    errorPage: ({ status, error: code, description: message, requestId }) =>
+      errorPage({ status, code, message, requestId }),
     observer: { replayed: (what, grant) => replays.push(`${what} ${grant}`), fault: (detail) => faults.push(detail) },
   });
   http.on('request', (req, res) => void answer(req, res));
   const answer = async (req: IncomingMessage, res: ServerResponse): Promise<void> => {
     const path = pathOf(req);
     try {
-      const document = metadataAt(urls, path) ?? resourceMetadata(urls, path);
+      const document = metadataAt(urls, path, { registration: true, documents: true }) ?? resourceMetadata(urls, path);
       if (document !== undefined)
         return void res.setHeader('Content-Type', 'application/json').end(JSON.stringify(document));
       if (server.serves(path)) return await server.handle(req, res);

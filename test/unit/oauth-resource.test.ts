@@ -29,6 +29,8 @@ async function codeOf(run: () => Promise<unknown>): Promise<string> {
   return 'none';
 }
 
+const WAYS = { registration: true, documents: true };
+
 describe('resource URLs', () => {
   it('has one name for each server, and the default one answers to two', () => {
     expect(urls.of('main')).to.equal(`${BASE}/mcp`);
@@ -82,7 +84,7 @@ describe('metadata documents', () => {
   });
 
   it('names the issuer byte by byte as the authorization server does, at every well-known form', () => {
-    const issuer = authorizationServerMetadata(urls).issuer;
+    const issuer = authorizationServerMetadata(urls, WAYS).issuer;
     expect(issuer).to.equal(BASE);
     expect(resourceMetadata(urls, '/.well-known/oauth-protected-resource')?.authorization_servers).to.deep.equal([
       issuer,
@@ -97,13 +99,13 @@ describe('metadata documents', () => {
       `/mcp${oauth}`,
       `/mcp${openid}`,
     ]) {
-      expect(metadataAt(urls, path), path).to.deep.equal(authorizationServerMetadata(urls));
+      expect(metadataAt(urls, path, WAYS), path).to.deep.equal(authorizationServerMetadata(urls, WAYS));
     }
-    expect(metadataAt(urls, `${oauth}/servers/none/mcp`)).to.equal(undefined);
+    expect(metadataAt(urls, `${oauth}/servers/none/mcp`, WAYS)).to.equal(undefined);
   });
 
   it('says what MCP clients look for: S256, CIMD, registration, iss, no secrets', () => {
-    expect(authorizationServerMetadata(urls)).to.deep.include({
+    expect(authorizationServerMetadata(urls, WAYS)).to.deep.include({
       code_challenge_methods_supported: ['S256'],
       client_id_metadata_document_supported: true,
       registration_endpoint: `${BASE}/register`,

@@ -118,7 +118,12 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
     },
     renderError: (ctx, out) => {
       const { error, error_description: description = '' } = out;
-      const page = options.errorPage({ status: ctx.status, error, description });
+      const page = options.errorPage({
+        status: ctx.status,
+        error,
+        description,
+        requestId: ctx.res.getHeader('X-Request-Id')?.toString() ?? 'none',
+      });
       ctx.body = page.body;
       ctx.set({ ...page.headers });
     },

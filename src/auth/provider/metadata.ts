@@ -14,14 +14,22 @@ export const ROUTES = {
 const OAUTH = '/.well-known/oauth-authorization-server';
 const OPENID = '/.well-known/openid-configuration';
 
+/** Which ways of making oneself known are open to clients. */
+export interface ClientWays {
+  /** RFC 7591. */
+  readonly registration: boolean;
+  /** Client ID Metadata Documents. */
+  readonly documents: boolean;
+}
+
 /** RFC 8414, 2; pinned to the issuer, whatever host a request named. */
-export function authorizationServerMetadata(urls: ResourceUrls): Readonly<Record<string, unknown>> {
+export function authorizationServerMetadata(urls: ResourceUrls, ways: ClientWays): Readonly<Record<string, unknown>> {
   const at = (path: string): string => `${urls.base}${path}`;
   return {
     issuer: urls.base,
     authorization_endpoint: at(ROUTES.authorization),
     token_endpoint: at(ROUTES.token),
-    registration_endpoint: at(ROUTES.registration),
+    ...(ways.registration ? { registration_endpoint: at(ROUTES.registration) } : {}),
     revocation_endpoint: at(ROUTES.revocation),
     jwks_uri: at(ROUTES.jwks),
     scopes_supported: SCOPES,
@@ -32,7 +40,7 @@ export function authorizationServerMetadata(urls: ResourceUrls): Readonly<Record
     revocation_endpoint_auth_methods_supported: ['none'],
     code_challenge_methods_supported: ['S256'],
     authorization_response_iss_parameter_supported: true,
-    client_id_metadata_document_supported: true,
+    client_id_metadata_document_supported: ways.documents,
     // Required by OpenID Connect Discovery, 3; no ID tokens are issued.
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: ['ES256'],
@@ -43,7 +51,11 @@ export function authorizationServerMetadata(urls: ResourceUrls): Readonly<Record
  * The document for a request path; undefined for a path that is none of its forms: at the root, and for clients that take a server's URL for
  * the issuer with its path inserted (RFC 8414, 3.1) or appended (OpenID Connect Discovery, 4).
  */
-export function metadataAt(urls: ResourceUrls, path: string): Readonly<Record<string, unknown>> | undefined {
+export function metadataAt(
+  urls: ResourceUrls,
+  path: string,
+  ways: ClientWays,
+): Readonly<Record<string, unknown>> | undefined {
   const forms = [
     OAUTH,
     OPENID,
@@ -54,5 +66,5 @@ export function metadataAt(urls: ResourceUrls, path: string): Readonly<Record<st
       `${server}${OPENID}`,
     ]),
   ];
-  return forms.includes(path) ? authorizationServerMetadata(urls) : undefined;
+  return forms.includes(path) ? authorizationServerMetadata(urls, ways) : undefined;
 }

@@ -35,6 +35,8 @@ export interface ErrorPage {
   /** The OAuth code (RFC 6749, 4.1.2.1). */
   readonly error: string;
   readonly description: string;
+  /** By which the log knows the request. */
+  readonly requestId: string;
 }
 
 /** The page made of it. */

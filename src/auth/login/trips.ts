@@ -1,0 +1,127 @@
+/**
+ * Ways of browsers to a forge and back. What must be known on the way back (the PKCE verifier, what it was for) stays here; the browser has a ticket
+ * that the way back is bound to, so that nobody can be led back with somebody else's code (RFC 9700, 4.7: login CSRF). Each way ends once.
+ */
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../../clock';
+import type { ServerSpec } from '../../config/server';
+import { AppError } from '../../errors';
+import type { Collection } from '../../stores/sealed';
+import type { ApplicationName, UserRef } from '../context';
+import { Underway } from '../underway';
+import type { BegunLogin, Departure, Errand, ForgeLogins, LoginObserver } from './contract';
+
+/** What is kept of a way; its id is the `state`. */
+export interface TripRecord {
+  readonly server: string;
+  readonly begun: BegunLogin;
+  /** Digest of the ticket's secret. */
+  readonly ticket: string;
+  readonly errand: Errand;
+}
+
+export interface TripsOptions {
+  readonly trips: Collection<TripRecord>;
+  readonly forges: ForgeLogins;
+  /** A server by its name; undefined where there is none any more. */
+  readonly findServer: (name: string) => ServerSpec | undefined;
+  /** As it is registered at the forge. */
+  readonly redirectUri: string;
+  readonly clock: Clock;
+  /** Seconds for a way. */
+  readonly lifetime: number;
+  /** Ways that may be under way at once from this gateway. */
+  readonly max: number;
+  readonly observer: LoginObserver;
+}
+
+/** Who came back, and for what. */
+export interface Arrival {
+  readonly server: ServerSpec;
+  readonly user: UserRef;
+  readonly application: ApplicationName;
+  readonly errand: Errand;
+}
+
+/** Somebody came back who had let nobody in: not at the forge. */
+export interface Refused {
+  readonly errand: Errand;
+  readonly refused: AppError;
+}
+
+const SECRET_BYTES = 32;
+
+/** The name by which a browser keeps the ticket of a state. */
+export function ticketName(state: string): string {
+  return hash('sha256', `ticket\0${state}`, 'hex').slice(0, 16);
+}
+
+export class Trips {
+  readonly #options: TripsOptions;
+  readonly #underway: Underway;
+
+  constructor(options: TripsOptions) {
+    this.#options = options;
+    this.#underway = new Underway(options.max, options.clock);
+  }
+
+  /** Begins a way. @throws AppError as {@link ForgeLogins.begin}; `OVERLOADED`, `STORE_UNAVAILABLE`. */
+  async begin(server: ServerSpec, application: ApplicationName, errand: Errand): Promise<Departure> {
+    const { trips, forges, redirectUri, clock, lifetime } = this.#options;
+    const expiresAt = clock.wall() + lifetime * 1000;
+    const secret = randomBytes(SECRET_BYTES).toString('base64url');
+    const place = ticketName(secret);
+    this.#underway.admit(place, expiresAt);
+    try {
+      const { url, begun } = await forges.begin(server, application, redirectUri);
+      const record: TripRecord = { server: server.name, begun, ticket: digestOf(secret), errand };
+      await trips.create(begun.state, record, { expiresAt });
+      return { url: url.href, ticket: { name: ticketName(begun.state), secret } };
+    } catch (thrown) {
+      this.#underway.leave(place);
+      throw thrown;
+    }
+  }
+
+  /**
+   * Ends a way: the browser is back with this query. A browser without the ticket ends nothing. That the user said no at the forge is an answer.
+   * @throws AppError `INVALID_REQUEST` for a way that is over, unknown, or another browser's; as {@link ForgeLogins.finish}.
+   */
+  async end(query: URLSearchParams, ticket: string | undefined): Promise<Arrival | Refused> {
+    const { trips, forges, findServer, observer } = this.#options;
+    const [state = '', ...more] = query.getAll('state');
+    const item = more.length > 0 || state === '' ? undefined : await trips.get(state);
+    if (item === undefined || ticket === undefined || !same(digestOf(ticket), item.value.ticket)) throw lost();
+    // Of two requests with the same state one goes on.
+    if (!(await trips.delete(item))) throw lost();
+    this.#underway.leave(ticketName(ticket));
+    const { server: name, begun, errand } = item.value;
+    const server = findServer(name);
+    if (server === undefined) throw lost();
+    try {
+      const user = await forges.finish(server, begun, query);
+      observer.loggedIn(user, begun.application, errand.kind);
+      return { server, user, application: begun.application, errand };
+    } catch (thrown) {
+      observer.failed(errand.kind, thrown instanceof AppError ? thrown.code : 'INTERNAL');
+      if (thrown instanceof AppError && thrown.code === 'FORGE_LOGIN_DENIED') return { errand, refused: thrown };
+      throw thrown;
+    }
+  }
+}
+
+function digestOf(secret: string): string {
+  return hash('sha256', secret, 'hex');
+}
+
+function same(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
+}
+
+/** The login is not to be found from this browser. */
+export function lost(): AppError {
+  return new AppError(
+    'INVALID_REQUEST',
+    'This login has expired, or was begun in another browser. Start again from your MCP client.',
+  );
+}
