@@ -20,11 +20,11 @@ interface Live {
 }
 
 export class VaultTokens implements ForgejoTokens {
-  readonly #vault: Vault;
+  readonly #vault: Pick<Vault, 'token' | 'probe'>;
   readonly #resolve: ResolveGrant;
   readonly #live = new Map<string, Live>();
 
-  constructor(vault: Vault, resolve: ResolveGrant) {
+  constructor(vault: Pick<Vault, 'token' | 'probe'>, resolve: ResolveGrant) {
     this.#vault = vault;
     this.#resolve = resolve;
   }
