@@ -98,6 +98,7 @@ export function beginExchange(options: ExchangeOptions): Handler {
         user: exchange.auth?.user.id,
         session: exchange.session,
         code: exchange.code,
+        ...(status === 401 || status === 403 ? { audit: true } : {}),
       };
       if (status >= 500) log.warn('http.request', fields);
       else if (status >= 400) log.info('http.request', fields);

@@ -118,6 +118,22 @@ export function createMetrics() {
       FORGE_BUCKETS,
     ),
 
+    logins: counter('logins_total', 'Logins of users at the forge, by what for and outcome.', ['errand', 'outcome']),
+    grants: counter('grants_total', "Changes of users' consents to clients.", ['change']),
+    forgeRefreshes: counter(
+      'forge_refreshes_total',
+      "Refreshes of users' tokens at the forge, by application and outcome.",
+      ['application', 'outcome'],
+    ),
+    forgeRefreshSeconds: histogram(
+      'forge_refresh_duration_seconds',
+      "Time of a refresh of a user's tokens.",
+      FORGE_BUCKETS,
+    ),
+    forgeSuspensions: counter('forge_suspensions_total', 'Users who must log in again at the forge, by why.', [
+      'reason',
+    ]),
+
     proxyRequests: counter('proxy_requests_total', "Children's requests at the credential proxy.", [
       'method',
       'class',

@@ -1,7 +1,7 @@
 /** What the parts tell their observers, as metrics and log lines. The parts know neither. */
 import type { ChannelObserver } from '../bridge/contract';
 import type { ProxyEvent, ProxyObserver } from '../forgejo/contract';
-import type { SessionObserver } from '../sessions/ports';
+import type { SessionObserver, SessionRecord } from '../sessions/ports';
 import type { Logger } from './log';
 import type { Metrics } from './metrics';
 
@@ -37,19 +37,24 @@ export function sessionObserver(metrics: Metrics, log: Logger): SessionObserver 
     opened(session, seconds) {
       metrics.opens.inc({ server: session.server });
       metrics.openSeconds.observe({ server: session.server }, seconds);
-      log.info('session.opened', { session: session.name, server: session.server, user: session.userId, seconds });
+      log.info('session.opened', { ...audited(session), seconds });
     },
     refused(code) {
       metrics.refusals.inc({ code });
     },
     ended(session, reason) {
       metrics.ends.inc({ server: session.server, reason });
-      log.info('session.ended', { session: session.name, server: session.server, user: session.userId, reason });
+      log.info('session.ended', { ...audited(session), reason });
     },
     counts(states) {
       for (const [state, count] of Object.entries(states)) metrics.sessions.set({ state }, count);
     },
   };
+}
+
+/** A session in the audit: whose it is, and through what. */
+function audited({ name, server, userId, client, grant }: SessionRecord): Record<string, unknown> {
+  return { audit: true, session: name, server, user: userId, client, grant };
 }
 
 /** Lines of stderr that one child may log a minute; what is more is counted. A child in a loop must not fill the node's disk. */

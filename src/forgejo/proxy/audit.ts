@@ -48,6 +48,6 @@ export function report(
   };
   observer?.finished(event);
   const { userId: user, ...fields } = event;
-  const more = { user, grant: session?.grant, detail: error?.detail };
+  const more = { audit: true, user, grant: session?.grant, detail: error?.detail };
   logger[event.outcome === 'failed' ? 'warn' : 'info']('proxy.request', { ...fields, ...more });
 }
