@@ -1,7 +1,15 @@
-/** The public listener's table of contents. Order matters: name, origin, server, identity, then the endpoint. */
+/** The public listener's table of contents. Order matters: name, then what any web page may call, origin, server, identity, and the endpoint. */
 import { Router } from 'express';
 import type { RequestListener } from 'node:http';
 import type { Authenticator } from '../auth/authenticator';
+import { type CallbackOptions, callback } from './login/callback';
+import { showConsent, takeConsent } from './login/consent';
+import { finish } from './login/finish';
+import { loginPages, type LoginPages } from './login/pages';
+import { type ConnectionsPages, showConnections, takeConnections } from './connections/pages';
+import { discovery, type FindDocument } from './oauth/discovery';
+import { oauthEndpoints, type OAuthEndpoints } from './oauth/endpoints';
+import { notForPages, page } from './pages/send';
 import { answerFailures, type FailureOptions } from './failure';
 import { beginExchange, type ExchangeOptions } from './exchange';
 import { checkHost, checkOrigin, type GuardOptions } from './guard';
@@ -18,21 +26,54 @@ export interface AppOptions {
   readonly authenticator: Authenticator;
   readonly mcp: Omit<McpOptions, 'authenticator'>;
   readonly failure: Omit<FailureOptions, 'challenge'>;
+  /** Logging in through the gateway; absent where clients bring tokens of the forge. */
+  readonly login?: LoginOptions;
+}
+
+export interface LoginOptions {
+  readonly documents: FindDocument;
+  readonly endpoints: OAuthEndpoints;
+  readonly pages: Omit<LoginPages, 'admit'>;
+  readonly callback: CallbackOptions;
+  readonly connections: ConnectionsPages;
 }
 
 /** Paths of an MCP endpoint: the default server's, and every server's by name. */
 const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
 
+/** Paths of pages for people. */
+const CONSENT = '/login/:uid';
+const FINISH = '/login/:uid/finish';
+const CALLBACK = '/oauth/callback';
+const CONNECTIONS = '/connections';
+
 /** Builds the application. It opens no socket and starts no timer. */
 export function createApp(options: AppOptions): RequestListener {
   const routes = Router();
+  const { log } = options.failure;
   const { authenticator } = options;
   const admit = [findServer(options.find), authenticate(authenticator)];
   const mcp: McpOptions = { ...options.mcp, authenticator };
 
   routes.use(beginExchange(options.exchange));
   routes.use(checkHost(options.guard));
+  if (options.login !== undefined) {
+    routes.use(discovery(options.login.documents));
+    routes.use(oauthEndpoints(options.login.endpoints, log));
+  }
   routes.use(checkOrigin(options.guard));
+  if (options.login !== undefined) {
+    const { callback: back, connections } = options.login;
+    const login = loginPages(options.login.pages);
+    routes.head([CONSENT, FINISH, CALLBACK, CONNECTIONS], notForPages); // the router would serve HEAD as GET
+    routes.get(CONSENT, page(log, showConsent(login)));
+    routes.post(CONSENT, page(log, takeConsent(login)));
+    routes.get(FINISH, page(log, finish(login)));
+    routes.get(CALLBACK, page(log, callback(back)));
+    routes.get(CONNECTIONS, page(log, showConnections(connections)));
+    routes.post(CONNECTIONS, page(log, takeConnections(connections)));
+    routes.all([CONSENT, FINISH, CALLBACK, CONNECTIONS], notForPages);
+  }
 
   routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
   routes.post(ENDPOINTS, admit, post(mcp));

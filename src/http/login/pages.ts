@@ -1,0 +1,41 @@
+/** What the pages of a login share. */
+import type { Departure } from '../../auth/login/contract';
+import type { Cookies } from '../cookies';
+import { exchangeOf } from '../exchange';
+import type { Outgoing } from '../handler';
+import type { BodyReader } from '../mcp/body';
+import type { ConsentStep } from './consent';
+import type { FinishStep } from './finish';
+
+export interface LoginPages {
+  readonly flow: ConsentStep & FinishStep;
+  readonly cookies: Cookies;
+  readonly bodies: BodyReader;
+  /** Our own. */
+  readonly origin: string;
+  /** Counts a request before anything is done for it. @throws AppError `CLIENT_RATE`. */
+  readonly admitAddress: (address: string) => void;
+  readonly admit: (res: Outgoing) => void;
+  /** Seconds for a way to the forge and back. */
+  readonly tripLifetime: number;
+}
+
+/** Completes the options: the count is by the client's address. */
+export function loginPages(options: Omit<LoginPages, 'admit'>): LoginPages {
+  return { ...options, admit: (res) => options.admitAddress(exchangeOf(res).address) };
+}
+
+/** Gives the browser its ticket for the way back. Resolves with where it goes. */
+export function leave(
+  { cookies, tripLifetime }: Pick<LoginPages, 'cookies' | 'tripLifetime'>,
+  res: Outgoing,
+  departure: Departure,
+): string {
+  cookies.set(res, ticketCookie(departure.ticket.name), departure.ticket.secret, tripLifetime);
+  return departure.url;
+}
+
+/** The cookie of a ticket. */
+export function ticketCookie(name: string): string {
+  return `trip_${name}`;
+}
