@@ -1,26 +1,20 @@
 /** The one place where concrete things are built and wired: configuration in, a running gateway out. */
 import { mkdir } from 'node:fs/promises';
-import { lookup } from 'node:dns/promises';
-import { randomBytes } from 'node:crypto';
 import type { RequestListener } from 'node:http';
-import { isIP } from 'node:net';
 import { dirname, join } from 'node:path';
 import { Agent } from 'undici';
-import { BearerAuthenticator } from './auth/bearer/authenticator';
-import { createWhoAmI } from './auth/bearer/forge-user';
-import { HeldTokens } from './auth/bearer/held-tokens';
-import type { Backend } from './backends/contract';
-import { PodBackend } from './backends/pod/driver';
-import { KubeClient } from './kube/client';
-import { Credentials } from './kube/credentials';
-import { ProcessBackend } from './backends/process/driver';
 import { systemClock } from './clock';
+import { openBackend, openKube } from './compose/backend';
+import { bearerIdentity } from './compose/bearer';
+import type { Identity } from './compose/identity';
+import { oauthIdentity } from './compose/oauth';
+import { proxyAddress } from './compose/proxy-address';
+import { openRecords } from './compose/records';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
 import { AppError } from './errors';
-import type { CredentialProxyOptions } from './forgejo/proxy/options';
 import { createCredentialProxy, type CredentialProxy } from './forgejo/proxy/proxy';
-import { rateKey, trustedProxies } from './http/address';
+import { trustedProxies } from './http/address';
 import { createApp } from './http/app';
 import { listen, type Listener } from './http/listener';
 import { BodyReader } from './http/mcp/body';
@@ -28,13 +22,12 @@ import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
 import { removeLeftovers } from './leftovers';
 import { SessionIds } from './sessions/ids';
-import type { SessionStore } from './sessions/ports';
 import { Registry } from './sessions/registry';
 import { createSpawner, proxySessions } from './spawn';
 import { openSqliteSessionStore } from './stores/sqlite/sessions';
 import type { Logger } from './telemetry/log';
 import { collectProcessMetrics, createMetrics, type Metrics } from './telemetry/metrics';
-import { authObserver, httpObserver, proxyObserver, sessionObserver } from './telemetry/observers';
+import { httpObserver, proxyObserver, sessionObserver } from './telemetry/observers';
 
 export interface ComposeOptions {
   readonly log: Logger;
@@ -85,8 +78,12 @@ async function build(
   collectProcessMetrics(metrics);
   metrics.build.set({ version, node: process.version, backend: config.backend.kind }, 1);
 
-  const store = await openStore(config);
+  const storePath = config.store.path ?? join(dataDir, 'sessions.sqlite');
+  await makeFolder(dirname(storePath));
+  const store = openSqliteSessionStore(storePath);
   started.push(() => store.close());
+  const kube = openKube(config);
+  if (kube !== undefined) started.push(() => kube.close());
 
   const agent = new Agent({
     connections: 32,
@@ -94,34 +91,28 @@ async function build(
     connect: { timeout: seconds(config.auth.timeout) },
   });
   started.push(() => agent.destroy());
-  const authenticator = new BearerAuthenticator({
-    key: (await loadKeys(config.auth.keyFile ?? join(dataDir, 'auth.key')))[0],
-    whoAmI: createWhoAmI({ dispatcher: agent, timeoutMs: seconds(config.auth.timeout) }),
-    clock,
-    observer: authObserver(metrics),
-    okMs: seconds(config.auth.cacheTime),
-    refusedMs: seconds(config.auth.refusedCacheTime),
-    maxCached: config.auth.maxCachedTokens,
-    failures: {
-      burst: config.auth.failureBurst,
-      perMinute: config.auth.failuresPerMinute,
-      maxAddresses: config.auth.maxCachedTokens,
-      keyOf: rateKey,
-    },
-  });
-  const tokens = new HeldTokens((grant) => authenticator.forget(grant));
+  async function openIdentity(): Promise<Identity> {
+    const common = { config, dispatcher: agent, metrics, clock };
+    if (config.auth.mode === 'bearer') return bearerIdentity(common);
+    const records = openRecords(config, storePath, kube, clock);
+    started.push(() => records.store.close());
+    const opened = await oauthIdentity({ ...common, records, log, sessions: () => registry });
+    return { ...opened, close: () => opened.close().then(() => records.store.close()) };
+  }
+  const identity = await openIdentity();
+  started.push(() => identity.close());
 
   const proxy: CredentialProxy = createCredentialProxy({
     ...(await proxyAddress(config)),
-    key: (await loadKeys(config.proxy.keyFile ?? join(dataDir, 'capability.key')))[0],
+    keys: await loadKeys(config.proxy.keyFile ?? join(dataDir, 'capability.key')),
     find: proxySessions(
       (name) => registry.live(name),
       (name) => spawner.address(name),
-      async (auth) => auth, // a bearer's token is its grant, and the forge says of each call what it may do
+      identity.now,
     ),
-    tokens,
+    tokens: identity.tokens,
     sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,
-    helpUrl: config.proxy.helpUrl,
+    helpUrl: config.proxy.helpUrl ?? connectionsUrl(config),
     timeouts: {
       connect: seconds(config.proxy.connectTimeout),
       firstByte: seconds(config.proxy.answerTimeout),
@@ -137,15 +128,11 @@ async function build(
   });
   started.push(() => proxy.close(0));
 
-  const driver = makeDriver(config, proxy, log, metrics);
-  const { backend } = driver;
-  started.push(
-    () => driver.close(),
-    () => backend.stop(),
-  );
+  const backend = openBackend(config, kube, proxy, log, metrics);
+  started.push(() => backend.stop());
   const spawner = createSpawner({
     backend,
-    tokens,
+    tokens: identity.tokens,
     proxy: { childUrl: proxy.childUrl, mint: (session, instance) => proxy.capabilities.mint(session, instance) },
     clock,
     log,
@@ -179,6 +166,7 @@ async function build(
       { name: 'backend', check: (signal) => backend.check(signal) },
       { name: 'store', check: () => store.check() },
       { name: 'proxy', check: (signal) => proxy.check(signal) },
+      ...identity.checks,
     ],
     timeoutMs: seconds(config.ops.checkTimeout),
     cacheMs: seconds(config.ops.checkCache),
@@ -204,7 +192,7 @@ async function build(
       exchange: { log, observer: httpObserver(metrics), trustedProxies: trustedProxies(config.http.trustedProxies) },
       guard: { ...config.http, publicUrl },
       find: (name) => byName.get(name ?? config.defaultServer),
-      authenticator,
+      ...identity.serve(publicUrl, bodies),
       mcp: { sessions: registry, bodies, streams, jsonMs: seconds(config.http.jsonTimeout), acceptMs: 30_000 },
       failure: { log, statuses: config.sessions },
     }),
@@ -226,8 +214,9 @@ async function build(
       await http.close(LISTENER_MS);
       await proxy.close(0);
       await backend.stop();
-      await driver.close();
+      await identity.close();
       await ops.close(0);
+      await kube?.close();
       await agent.destroy();
       await store.close();
     },
@@ -244,88 +233,9 @@ async function makeFolder(dir: string): Promise<void> {
   });
 }
 
-async function openStore(config: Config): Promise<SessionStore> {
-  const path = config.store.path ?? join(config.dataDir, 'sessions.sqlite');
-  await makeFolder(dirname(path));
-  return openSqliteSessionStore(path);
-}
-
-/**
- * Where the credential proxy listens and what children are told. Pods have no DNS, so a name in its URL becomes the address that it has
- * now: that of a Service stays the same.
- */
-async function proxyAddress({
-  backend,
-  proxy,
-}: Config): Promise<Pick<CredentialProxyOptions, 'listen' | 'childUrl' | 'tls'>> {
-  const pods = backend.kind === 'pod';
-  const { address: host, port } =
-    proxy.listen ?? (pods ? { address: '0.0.0.0', port: 8443 } : { address: '127.0.0.1', port: 0 });
-  const childUrl = proxy.url === undefined ? undefined : await withAddress(proxy.url);
-  const tls = proxy.tls === 'on' || (pods && !proxy.insecureNoTls);
-  const hosts = [childUrl === undefined ? host : new URL(childUrl).hostname.replace(/^\[|\]$/g, '')];
-  return { listen: { host, port }, childUrl, tls: tls ? { kind: 'self-made', hosts } : { kind: 'plain' } };
-}
-
-async function withAddress(url: string): Promise<string> {
-  const parsed = new URL(url);
-  if (isIP(parsed.hostname.replace(/^\[|\]$/g, '')) !== 0) return url;
-  try {
-    const { address, family } = await lookup(parsed.hostname);
-    parsed.hostname = family === 6 ? `[${address}]` : address;
-  } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException;
-    throw new AppError(
-      'CONFIG_INVALID',
-      `proxy.url: the name ${parsed.hostname} has no address (${code ?? 'unknown'}). Write the Service's ClusterIP.`,
-    );
-  }
-  return parsed.href.replace(/\/+$/, '');
-}
-
-/** The driver, and what closes what it stands on. */
-interface Driver {
-  readonly backend: Backend;
-  close(): Promise<void>;
-}
-
-function makeDriver(config: Config, proxy: CredentialProxy, log: Logger, metrics: Metrics): Driver {
-  const { backend, dataDir } = config;
-  if (backend.kind === 'process') {
-    const runDirectory = backend.runDir ?? join(dataDir, 'run');
-    return { backend: new ProcessBackend({ runDirectory, log, clock: systemClock }), close: async () => undefined };
-  }
-  const kube = new KubeClient(kubeCredentials(backend.kubeconfig));
-  const { caPem } = proxy;
-  return {
-    backend: new PodBackend({
-      kube,
-      namespace: backend.namespace,
-      install: backend.installId,
-      run: randomBytes(8).toString('hex'),
-      ...(caPem === undefined ? {} : { ca: caPem, caEnv: backend.caEnv }),
-      maxStarting: backend.maxStarting,
-      log,
-      clock: systemClock,
-      observer: {
-        attachBroken: () => metrics.attachDrops.inc(),
-        attachRestored: (seconds) => metrics.attachRestoreSeconds.observe(seconds),
-      },
-    }),
-    close: () => kube.close(),
-  };
-}
-
-function kubeCredentials(kubeconfig: string | undefined): Credentials {
-  try {
-    return new Credentials(kubeconfig);
-  } catch (thrown) {
-    throw new AppError(
-      'CONFIG_INVALID',
-      'backend.kubeconfig: there is no Kubernetes configuration that can be read. Run in a pod, or name a kubeconfig file.',
-      { cause: thrown },
-    );
-  }
+/** The page on which users change what their agents may do, for those that are refused; not known before the listener's port is. */
+function connectionsUrl({ auth, http }: Config): string | undefined {
+  return auth.mode === 'oauth' && http.publicUrl !== undefined ? `${http.publicUrl}/connections` : undefined;
 }
 
 /** Without a public URL it is the loopback address that was taken, so that port 0 works. */
@@ -339,8 +249,13 @@ async function openHttp(config: Config, handler: (publicUrl: string) => RequestL
     idleMs: http.idleTimeout * 1000,
     maxConnections: http.maxConnections,
   });
-  late.serve = handler(http.publicUrl ?? listener.url);
-  return listener;
+  try {
+    late.serve = handler(http.publicUrl ?? listener.url);
+    return listener;
+  } catch (thrown) {
+    await listener.close(0);
+    throw thrown;
+  }
 }
 
 /** The metrics' text; what is counted elsewhere is read when somebody asks. */
