@@ -1,18 +1,9 @@
-/**
- * Typed records, encrypted before any driver sees them (AES-256-GCM, NIST SP 800-38D). A value is bound to its place: copied to another record it
- * does not open.
- */
-import { createCipheriv, createDecipheriv, hash, randomBytes } from 'node:crypto';
-import { AppError } from '../errors';
+/** Typed records, encrypted before any driver sees them. */
+import { hash } from 'node:crypto';
 import type { RecordData, RecordKey, RecordStore, StoredRecord } from './contract';
+import { Seal, type SealingKey } from './seal';
 
-/** A key with the id that is written beside what it encrypts. */
-export interface SealingKey {
-  /** 8 hex digits. */
-  readonly id: string;
-  /** 32 bytes. */
-  readonly secret: Buffer;
-}
+export type { SealingKey };
 
 /** A typed record as it was read. */
 export interface Item<T> {
@@ -42,13 +33,6 @@ export interface Collection<T> {
   find(tag?: { readonly name: string; readonly value: string }): Promise<readonly Item<T>[]>;
 }
 
-const CIPHER = 'aes-256-gcm';
-const FORMAT = 1;
-const NONCE = 12;
-const TAG = 16;
-const KEY_ID = 4;
-const HEAD = 1 + KEY_ID + NONCE;
-
 /** The digest under which an id is stored. */
 export function recordName(kind: string, id: string): string {
   return hash('sha256', `${kind}\0${id}`, 'hex').slice(0, 40);
@@ -56,7 +40,7 @@ export function recordName(kind: string, id: string): string {
 
 /**
  * The records of one kind.
- * @param keys the first one encrypts, all of them decrypt; a record is encrypted anew with the first one when it is next written.
+ * @param keys the first one encrypts, all of them decrypt; a record is encrypted anew with the first one when it is next written, or by `startResealer`.
  */
 export function collection<T>(store: RecordStore, kind: string, keys: readonly SealingKey[]): Collection<T> {
   return new SealedCollection<T>(store, kind, keys);
@@ -65,15 +49,12 @@ export function collection<T>(store: RecordStore, kind: string, keys: readonly S
 class SealedCollection<T> implements Collection<T> {
   readonly #store: RecordStore;
   readonly #kind: string;
-  readonly #keys: readonly SealingKey[];
+  readonly #seal: Seal;
 
   constructor(store: RecordStore, kind: string, keys: readonly SealingKey[]) {
-    if (keys.length === 0 || keys.some((key) => key.secret.length !== 32)) {
-      throw new RangeError('records are sealed with at least one key, each of 32 bytes');
-    }
     this.#store = store;
     this.#kind = kind;
-    this.#keys = keys;
+    this.#seal = new Seal(keys);
   }
 
   async get(id: string): Promise<Item<T> | undefined> {
@@ -112,7 +93,7 @@ class SealedCollection<T> implements Collection<T> {
 
   #data(key: RecordKey, value: T, { expiresAt, tags }: WriteOptions): RecordData {
     return {
-      value: this.#seal(key, Buffer.from(JSON.stringify(value))),
+      value: this.#seal.close(key, Buffer.from(JSON.stringify(value))),
       ...(expiresAt === undefined ? {} : { expiresAt }),
       ...(tags === undefined
         ? {}
@@ -120,49 +101,15 @@ class SealedCollection<T> implements Collection<T> {
     };
   }
 
-  #seal(place: RecordKey, plain: Buffer): Buffer {
-    const key = this.#keys[0];
-    const nonce = randomBytes(NONCE);
-    const head = Buffer.concat([Buffer.of(FORMAT), Buffer.from(key.id, 'hex'), nonce]);
-    const cipher = createCipheriv(CIPHER, key.secret, nonce, { authTagLength: TAG });
-    cipher.setAAD(associated(place, head));
-    return Buffer.concat([head, cipher.update(plain), cipher.final(), cipher.getAuthTag()]);
-  }
-
   #open(record: StoredRecord): Item<T> {
-    const { key: place, value: bytes, version, expiresAt } = record;
-    const id = bytes.toString('hex', 1, 1 + KEY_ID);
-    const key = this.#keys.find((one) => one.id === id);
-    if (bytes.length < HEAD + TAG || bytes[0] !== FORMAT || key === undefined) {
-      throw unreadable(`a ${place.kind} record is sealed with the key ${id}, which is not here`);
-    }
-    const decipher = createDecipheriv(CIPHER, key.secret, bytes.subarray(1 + KEY_ID, HEAD), { authTagLength: TAG });
-    decipher.setAAD(associated(place, bytes.subarray(0, HEAD)));
-    decipher.setAuthTag(bytes.subarray(bytes.length - TAG));
-    let plain: Buffer;
-    try {
-      plain = Buffer.concat([decipher.update(bytes.subarray(HEAD, bytes.length - TAG)), decipher.final()]);
-    } catch {
-      throw unreadable(`a ${place.kind} record does not open: it was changed, or moved`);
-    }
-    const value = JSON.parse(plain.toString('utf8')) as T;
-    return { name: place.name, value, version, ...(expiresAt === undefined ? {} : { expiresAt }) };
+    const { key, version, expiresAt } = record;
+    const value = JSON.parse(this.#seal.open(record).toString('utf8')) as T;
+    return { name: key.name, value, version, ...(expiresAt === undefined ? {} : { expiresAt }) };
   }
-}
-
-function associated({ kind, name }: RecordKey, head: Buffer): Buffer {
-  return Buffer.concat([Buffer.from(`${kind}\0${name}\0`), head]);
 }
 
 function item<T>(key: RecordKey, value: T, options: WriteOptions, version: string | undefined): Item<T> | undefined {
   if (version === undefined) return undefined;
   const { expiresAt } = options;
   return { name: key.name, value, version, ...(expiresAt === undefined ? {} : { expiresAt }) };
-}
-
-/** Never taken for a record that is not there: a missing key must not log everybody out for good. */
-function unreadable(detail: string): AppError {
-  return new AppError('STORE_UNAVAILABLE', 'The gateway cannot read its own records. Tell your administrator.', {
-    detail,
-  });
 }

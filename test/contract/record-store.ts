@@ -2,6 +2,11 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { RecordData, RecordKey, RecordStore } from '../../src/stores/contract';
+import { startResealer } from '../../src/stores/reseal';
+import { collection } from '../../src/stores/sealed';
+import { FakeClock } from '../support/fake-link';
+import { keptLog } from '../support/silent-log';
+import { until } from '../support/until';
 
 export interface RecordStoreHarness {
   /** A connection of its own to the same records; the suite closes it. */
@@ -202,6 +207,29 @@ export function recordStoreContract(make: () => Promise<RecordStoreHarness>, man
       expect(await other.sweep(100)).to.equal(0);
       expect(await store.get(stays)).to.not.equal(undefined);
     });
+  });
+
+  it('keeps value, tags and expiry when a record is sealed anew, and what writers write meanwhile', async () => {
+    const [newest, old] = [1, 2].map((n) => ({ id: `0000000${n}`, secret: randomBytes(32) }));
+    const kind = `k${digest().slice(0, 10)}`;
+    const expiresAt = harness.now() + 60_000;
+    const before = collection<number>(store, kind, [old!]);
+    const made = await Promise.all(
+      Array.from({ length: many }, (_, n) => before.create(`${n}`, n, { expiresAt, tags: { user: 'mara' } })),
+    );
+    const writer = collection<number>(other, kind, [newest!, old!]);
+    const log = keptLog();
+    const options = { store, kinds: [kind], keys: [newest!, old!], clock: new FakeClock(), intervalMs: 1000, log };
+    const resealer = startResealer(options);
+    const written = await Promise.all(
+      made.map((item, n) => (n % 2 ? writer.replace(item!, n + 1000, { expiresAt, tags: { user: 'mara' } }) : item)),
+    );
+    await until('the round to be over', async () => log.lines.length > 0);
+    await resealer.stop();
+    const found = await collection<number>(other, kind, [newest!]).find({ name: 'user', value: 'mara' });
+    const values = made.map((_, n) => (n % 2 && written[n] !== undefined ? n + 1000 : n));
+    expect(found.map(({ value }) => value).sort((a, b) => a - b)).to.deep.equal(values.sort((a, b) => a - b));
+    expect(found.every((item) => item.expiresAt === expiresAt)).to.equal(true);
   });
 
   it('says that it works', async () => {
