@@ -163,7 +163,7 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     tls: { kind: 'plain' },
     sourceCheck: 'auto',
     ...rest,
-    key: randomBytes(32),
+    keys: [randomBytes(32)],
     find: (name) => fixture.lookup(name),
     tokens: {
       token: (_grant, _access, signal) => fixture.tokens(signal),

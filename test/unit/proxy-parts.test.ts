@@ -43,7 +43,7 @@ function codeOf(work: () => unknown): string {
 }
 
 describe('capabilities', () => {
-  const capabilities = createCapabilities(Buffer.alloc(32, 1));
+  const capabilities = createCapabilities([Buffer.alloc(32, 1)]);
 
   it('name their session and child, and each mint is another', () => {
     const one = capabilities.mint('s'.repeat(40), 'process:x');
@@ -77,9 +77,19 @@ describe('capabilities', () => {
   });
 
   it('are worth nothing under another key, and a short key is refused', () => {
-    const other = createCapabilities(Buffer.alloc(32, 2));
+    const other = createCapabilities([Buffer.alloc(32, 2)]);
     expect(other.verify(capabilities.mint('session', 'instance'))).to.equal(undefined);
-    expect(() => createCapabilities(Buffer.alloc(31))).to.throw(RangeError);
+    expect(() => createCapabilities([Buffer.alloc(32, 1), Buffer.alloc(31)])).to.throw(RangeError);
+  });
+
+  it('stay good while their key is behind a newer one, which makes those that come', () => {
+    const [first, second] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+    const rotated = createCapabilities([second, first]);
+    const of = { session: 'session', instance: 'instance' };
+    expect(rotated.verify(capabilities.mint('session', 'instance'))).to.deep.equal(of);
+    const fresh = rotated.mint('session', 'instance');
+    expect(capabilities.verify(fresh)).to.equal(undefined);
+    expect(createCapabilities([second]).verify(fresh)).to.deep.equal(of);
   });
 });
 
@@ -161,7 +171,7 @@ describe('links', () => {
     forge,
     base: 'https://10.43.0.9:8443',
     session: 'one',
-    proofs: new LinkProofs(Buffer.alloc(32, 3)),
+    proofs: new LinkProofs([Buffer.alloc(32, 3)]),
     repository: { owner: 'acme', name: 'app' },
     ...changes,
   });
@@ -266,12 +276,15 @@ describe('links', () => {
   });
 
   it('carry a proof for one session and one path', () => {
-    const proofs = new LinkProofs(Buffer.alloc(32, 3));
+    const proofs = new LinkProofs([Buffer.alloc(32, 3)]);
     const proof = proofs.make('one', '/a/b/attachments/1');
     expect(proofs.check('one', '/a/b/attachments/1', proof)).to.equal(true);
     expect(proofs.check('two', '/a/b/attachments/1', proof)).to.equal(false);
     expect(proofs.check('one', '/a/b/attachments/2', proof)).to.equal(false);
     expect(proofs.check('one', '/a/b/attachments/1', undefined)).to.equal(false);
+    const rotated = new LinkProofs([Buffer.alloc(32, 4), Buffer.alloc(32, 3)]);
+    expect(rotated.check('one', '/a/b/attachments/1', proof)).to.equal(true);
+    expect(rotated.make('one', '/a/b/attachments/1')).to.not.equal(proof);
     expect(takeProof(`a=1&fmo_proof=${proof}&b=%20`)).to.deep.equal({ query: 'a=1&b=%20', proof });
     expect(takeProof(`fmo_proof=${proof}`)).to.deep.equal({ query: undefined, proof });
     expect(takeProof('a=1')).to.deep.equal({ query: 'a=1', proof: undefined });

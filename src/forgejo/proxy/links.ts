@@ -4,6 +4,7 @@
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
+import type { ProxyKeys } from '../capability';
 import type { Forge } from '../forge';
 
 /** The query parameter that carries a link's proof; the proxy takes it off again. */
@@ -16,19 +17,25 @@ const COLON = 0x3a;
 /** Longest value that is rewritten; a longer one is passed as it is. */
 const MAX_VALUE = 8192;
 
-/** Proves that the proxy itself gave a session the link to this path, in an answer that the policy allowed. */
+/** Proves that the proxy itself gave a session the link to this path, in an answer that the policy allowed. The first key makes, all check. */
 export class LinkProofs {
-  constructor(private readonly key: Buffer) {}
+  constructor(private readonly keys: ProxyKeys) {}
 
   make(session: string, path: string): string {
-    return createHmac('sha256', this.key).update(`${session}\n${path}`).digest().subarray(0, 18).toString('base64url');
+    return proofOf(this.keys[0], session, path);
   }
 
   check(session: string, path: string, proof: string | undefined): boolean {
-    const right = Buffer.from(this.make(session, path));
     const given = Buffer.from(proof ?? '');
-    return given.length === right.length && timingSafeEqual(given, right);
+    return this.keys.some((key) => {
+      const right = Buffer.from(proofOf(key, session, path));
+      return given.length === right.length && timingSafeEqual(given, right);
+    });
   }
+}
+
+function proofOf(key: Buffer, session: string, path: string): string {
+  return createHmac('sha256', key).update(`${session}\n${path}`).digest().subarray(0, 18).toString('base64url');
 }
 
 /** Takes the proof off a query. The rest stays byte for byte. */

@@ -2,6 +2,7 @@
 import type { ForgejoTokens } from '../../auth/context';
 import type { Clock } from '../../clock';
 import type { Logger } from '../../telemetry/log';
+import type { ProxyKeys } from '../capability';
 import type { FindProxySession, ProxyObserver } from '../contract';
 import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from '../forge';
 import type { SourceCheck } from './source';
@@ -46,8 +47,8 @@ export interface CredentialProxyOptions {
    */
   readonly childUrl?: string | undefined;
   readonly tls: ProxyTls;
-  /** At least 32 bytes; capabilities and link proofs are made with keys derived from it. */
-  readonly key: Buffer;
+  /** Capabilities and link proofs are made with keys derived from them. */
+  readonly keys: ProxyKeys;
   readonly find: FindProxySession;
   readonly tokens: ForgejoTokens;
   readonly sourceCheck: SourceCheck;

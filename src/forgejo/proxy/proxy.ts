@@ -3,7 +3,7 @@ import { createServer as createPlainServer, type IncomingMessage, type Server, t
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { AppError, toAppError } from '../../errors';
-import { createCapabilities, deriveKey } from '../capability';
+import { createCapabilities, deriveKeys } from '../capability';
 import type { Capabilities, ProxySession, SourceState } from '../contract';
 import { createForgeAgent } from '../forge';
 import { RouteMatcher } from '../routes/match';
@@ -58,13 +58,13 @@ class ProxyListener implements CredentialProxy {
 
   constructor(given: CredentialProxyOptions) {
     this.options = completeOptions(given);
-    this.capabilities = createCapabilities(given.key);
+    this.capabilities = createCapabilities(given.keys);
     this.agent = createForgeAgent(this.options.timeouts, this.options.limits.inAll);
     this.source = new SourceProof(given.sourceCheck);
     this.shared = {
       options: this.options,
       capabilities: this.capabilities,
-      proofs: new LinkProofs(deriveKey(given.key, 'link')),
+      proofs: new LinkProofs(deriveKeys(given.keys, 'link')),
       source: this.source,
       matcher: new RouteMatcher(ROUTES),
       agent: this.agent,
