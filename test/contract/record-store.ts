@@ -213,20 +213,22 @@ export function recordStoreContract(make: () => Promise<RecordStoreHarness>, man
     const [newest, old] = [1, 2].map((n) => ({ id: `0000000${n}`, secret: randomBytes(32) }));
     const kind = `k${digest().slice(0, 10)}`;
     const expiresAt = harness.now() + 60_000;
-    const before = collection<number>(store, kind, [old!]);
+    const before = collection<number>(store, kind, [old]);
     const made = await Promise.all(
       Array.from({ length: many }, (_, n) => before.create(`${n}`, n, { expiresAt, tags: { user: 'mara' } })),
     );
-    const writer = collection<number>(other, kind, [newest!, old!]);
+    const writer = collection<number>(other, kind, [newest, old]);
     const log = keptLog();
-    const options = { store, kinds: [kind], keys: [newest!, old!], clock: new FakeClock(), intervalMs: 1000, log };
+    const options = { store, kinds: [kind], keys: [newest, old], clock: new FakeClock(), intervalMs: 1000, log };
     const resealer = startResealer(options);
     const written = await Promise.all(
-      made.map((item, n) => (n % 2 ? writer.replace(item!, n + 1000, { expiresAt, tags: { user: 'mara' } }) : item)),
+      made.map(async (item, n) =>
+        n % 2 ? writer.replace(item!, n + 1000, { expiresAt, tags: { user: 'mara' } }) : item,
+      ),
     );
     await until('the round to be over', async () => log.lines.length > 0);
     await resealer.stop();
-    const found = await collection<number>(other, kind, [newest!]).find({ name: 'user', value: 'mara' });
+    const found = await collection<number>(other, kind, [newest]).find({ name: 'user', value: 'mara' });
     const values = made.map((_, n) => (n % 2 && written[n] !== undefined ? n + 1000 : n));
     expect(found.map(({ value }) => value).sort((a, b) => a - b)).to.deep.equal(values.sort((a, b) => a - b));
     expect(found.every((item) => item.expiresAt === expiresAt)).to.equal(true);
