@@ -2,10 +2,11 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { podManifest } from '../../src/backends/pod/manifest';
 import { loadConfig } from '../../src/config/load';
-import { minimal, only, withMore } from '../support/chart';
+import { bearer, minimal, only, within, withMore } from '../support/chart';
 import { prepareHelm, render, type Manifest } from '../support/helm';
 
 const SESSIONS = 'mcp-forgejo-mcp-sessions';
+const LOGINS = 'mcp-forgejo-mcp-logins';
 const GATEWAY = {
   'app.kubernetes.io/name': 'forgejo-mcp-operator',
   'app.kubernetes.io/instance': 'forgejo-mcp',
@@ -22,6 +23,7 @@ async function podOf(manifests: readonly Manifest[], component: 'session' | 'can
   const { servers } = await loadConfig({
     file: undefined,
     env: {
+      FMO_AUTH_MODE: 'bearer',
       FMO_SERVER_FORGEJO_URL: 'https://forge.example.com',
       FMO_SERVER_POD_LAUNCHER: 'inject',
       FMO_SERVER_POD_LAUNCHER_IMAGE: 'l',
@@ -51,29 +53,56 @@ describe("the gateway's rights", () => {
     manifests = render(minimal);
   });
 
-  it('are exactly these, in the sessions’ namespace only', () => {
+  it('are exactly these, in the namespaces of sessions and logins only', () => {
     const roles = manifests.filter(({ kind }) => /Role$/.test(kind));
-    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}`)).to.deep.equal([
+    expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}`)).to.have.members([
       `Role ${SESSIONS}`,
+      `Role ${LOGINS}`,
     ]);
-    expect(roles[0]?.rules).to.deep.equal([
+    expect(only(within(manifests, SESSIONS), 'Role').rules).to.deep.equal([
       { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },
+    ]);
+    expect(only(within(manifests, LOGINS), 'Role').rules).to.deep.equal([
+      { apiGroups: [''], resources: ['secrets'], verbs: ['create', 'delete', 'get', 'list', 'update'] },
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create', 'get', 'update'] },
     ]);
   });
 
   it('are bound to the gateway’s service account and to nobody else', () => {
     const bindings = manifests.filter(({ kind }) => /RoleBinding$/.test(kind));
-    expect(bindings).to.have.length(1);
-    expect(bindings[0]?.metadata.namespace).to.equal(SESSIONS);
-    expect(bindings[0]?.roleRef).to.deep.equal({
-      apiGroup: 'rbac.authorization.k8s.io',
-      kind: 'Role',
-      name: 'forgejo-mcp-gateway',
-    });
-    expect(bindings[0]?.subjects).to.deep.equal([
-      { kind: 'ServiceAccount', name: 'forgejo-mcp-gateway', namespace: 'mcp' },
-    ]);
+    expect(bindings.map(({ metadata }) => metadata.namespace)).to.have.members([SESSIONS, LOGINS]);
+    for (const { roleRef, subjects } of bindings) {
+      expect(roleRef).to.deep.equal({
+        apiGroup: 'rbac.authorization.k8s.io',
+        kind: 'Role',
+        name: 'forgejo-mcp-gateway',
+      });
+      expect(subjects).to.deep.equal([{ kind: 'ServiceAccount', name: 'forgejo-mcp-gateway', namespace: 'mcp' }]);
+    }
+  });
+
+  it('are none on Secrets where nobody logs in', () => {
+    const roles = render(bearer).filter(({ kind }) => kind === 'Role');
+    expect(roles.map(({ metadata }) => metadata.namespace)).to.deep.equal([SESSIONS]);
+    expect(JSON.stringify(roles)).not.to.include('secrets');
+  });
+});
+
+describe("the logins' namespace", () => {
+  it('lets no pod run, whatever labels are added', () => {
+    const labels = { team: 'a', 'pod-security.kubernetes.io/enforce': 'privileged' };
+    const manifests = within(render(withMore({ records: { namespace: { labels, annotations: { a: 'b' } } } })), LOGINS);
+    const { metadata } = only(manifests, 'Namespace');
+    expect(metadata.labels).to.include({ team: 'a', 'pod-security.kubernetes.io/enforce': 'restricted' });
+    expect(metadata.annotations).to.deep.equal({ a: 'b' });
+    expect(only(manifests, 'ResourceQuota').spec.hard).to.include({ pods: '0' });
+  });
+
+  it('can be one that is there already', () => {
+    const manifests = render(withMore({ records: { namespace: { create: false, name: 'logins' } } }));
+    expect(within(manifests, 'logins').map(({ kind }) => kind)).to.have.members(['Role', 'RoleBinding']);
+    expect(parse(only(manifests, 'ConfigMap').data['config.yaml'] as string).store.namespace).to.equal('logins');
   });
 });
 
@@ -85,6 +114,7 @@ describe("the sessions' namespace", () => {
         withMore({ sessions: { namespace: { labels, annotations: { a: 'b' } }, podSecurity: { version: 'v1.37' } } }),
       ),
       'Namespace',
+      SESSIONS,
     );
     for (const mode of ['enforce', 'audit', 'warn']) {
       expect(namespace.metadata.labels).to.include({
@@ -98,27 +128,31 @@ describe("the sessions' namespace", () => {
 
   it('can be one that is there already', () => {
     const manifests = render(withMore({ sessions: { namespace: { create: false, name: 'agents' } } }));
-    expect(manifests.filter(({ kind }) => kind === 'Namespace')).to.deep.equal([]);
-    for (const kind of ['Role', 'RoleBinding', 'ResourceQuota', 'LimitRange']) {
-      expect(only(manifests, kind).metadata.namespace, kind).to.equal('agents');
-    }
+    const kinds = within(manifests, 'agents').map(({ kind }) => kind);
+    expect(kinds).to.include.members(['Role', 'RoleBinding', 'ResourceQuota', 'LimitRange']);
+    expect(kinds).not.to.include('Namespace');
+    expect(within(manifests, SESSIONS)).to.deep.equal([]);
     expect(parse(only(manifests, 'ConfigMap').data['config.yaml'] as string).backend.namespace).to.equal('agents');
   });
 
   it('has room for more pods than the gateway has sessions, so that its own cap is met first', () => {
     const pods = (sessions?: object): unknown =>
-      only(render(withMore(sessions === undefined ? {} : { config: { sessions } })), 'ResourceQuota').spec.hard.pods;
+      only(
+        render(withMore(sessions === undefined ? {} : { config: { sessions } })),
+        'ResourceQuota',
+        'forgejo-mcp-sessions',
+      ).spec.hard.pods;
     expect(pods()).to.equal('230'); // sessions.maxTotal is 200 by default
     expect(pods({ maxTotal: 50 })).to.equal('65');
     expect(pods({ maxTotal: 0, maxPerUser: 0 })).to.equal(undefined);
     const own = render(withMore({ sessions: { quota: { hard: { pods: '7' } } } }));
-    expect(only(own, 'ResourceQuota').spec.hard.pods).to.equal('7');
+    expect(only(own, 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard.pods).to.equal('7');
   });
 
   it('is assumed to cap as many sessions as the gateway does by default', async () => {
     const { sessions } = await loadConfig({
       file: undefined,
-      env: { FMO_SERVER_FORGEJO_URL: 'https://forge.example.com' },
+      env: { FMO_AUTH_MODE: 'bearer', FMO_SERVER_FORGEJO_URL: 'https://forge.example.com' },
     });
     expect(sessions.maxTotal).to.equal(200);
   });
@@ -133,7 +167,7 @@ describe("the sessions' namespace", () => {
         max: { cpu: '2', memory: '1Gi', 'ephemeral-storage': '1Gi' },
       },
     ]);
-    expect(only(manifests, 'ResourceQuota').spec.hard).to.deep.equal({
+    expect(only(manifests, 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard).to.deep.equal({
       pods: '230',
       'requests.cpu': '8',
       'requests.memory': '12Gi',
@@ -143,7 +177,8 @@ describe("the sessions' namespace", () => {
       persistentvolumeclaims: '0',
     });
     const without = render(withMore({ sessions: { quota: { enabled: false }, limitRange: { enabled: false } } }));
-    expect(without.filter(({ kind }) => kind === 'LimitRange' || kind === 'ResourceQuota')).to.deep.equal([]);
+    const kinds = within(without, SESSIONS).map(({ kind }) => kind);
+    expect(kinds.filter((kind) => kind === 'LimitRange' || kind === 'ResourceQuota')).to.deep.equal([]);
   });
 });
 

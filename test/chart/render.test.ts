@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { loadKeys } from '../../src/config/key-files';
 import { loadConfig, type Config } from '../../src/config/load';
-import { minimal, names, only, withMore } from '../support/chart';
-import { prepareHelm, render, type Manifest } from '../support/helm';
+import { bearer, minimal, names, only, within, withMore } from '../support/chart';
+import { CHART, helm, prepareHelm, render, type Manifest } from '../support/helm';
 
 /** The gateway's own reading of the file that the chart gives it. */
 async function gatewayConfig(manifests: readonly Manifest[]): Promise<Config> {
@@ -39,13 +39,17 @@ describe('the chart with the least values', () => {
         'ConfigMap mcp/forgejo-mcp-gateway',
         'Deployment mcp/forgejo-mcp-gateway',
         'LimitRange mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
+        'Namespace /mcp-forgejo-mcp-logins',
         'Namespace /mcp-forgejo-mcp-sessions',
         'NetworkPolicy mcp-forgejo-mcp-sessions/forgejo-mcp-default-deny',
         'NetworkPolicy mcp-forgejo-mcp-sessions/forgejo-mcp-to-proxy',
         'NetworkPolicy mcp/forgejo-mcp-gateway',
         'Pod mcp/forgejo-mcp-test',
+        'ResourceQuota mcp-forgejo-mcp-logins/forgejo-mcp-records',
         'ResourceQuota mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
+        'Role mcp-forgejo-mcp-logins/forgejo-mcp-gateway',
         'Role mcp-forgejo-mcp-sessions/forgejo-mcp-gateway',
+        'RoleBinding mcp-forgejo-mcp-logins/forgejo-mcp-gateway',
         'RoleBinding mcp-forgejo-mcp-sessions/forgejo-mcp-gateway',
         'Secret mcp/forgejo-mcp-keys',
         'Service mcp/forgejo-mcp',
@@ -83,6 +87,7 @@ describe('the chart with the least values', () => {
     expect(mounts).to.deep.equal([
       'config /etc/forgejo-mcp-operator/config.yaml',
       'keys /etc/forgejo-mcp-operator/keys',
+      'oauth /etc/forgejo-mcp-operator/oauth',
       'data /var/lib/forgejo-mcp-operator',
       'tmp /tmp',
     ]);
@@ -91,7 +96,17 @@ describe('the chart with the least values', () => {
     expect(config.sessions.keyFile).to.equal('/etc/forgejo-mcp-operator/keys/session-ids.key');
     expect(config.auth.keyFile).to.equal('/etc/forgejo-mcp-operator/keys/auth.key');
     expect(config.proxy.keyFile).to.equal('/etc/forgejo-mcp-operator/keys/capability.key');
-    expect(entries).to.deep.equal(['session-ids.key', 'auth.key', 'capability.key']);
+    expect(config.auth.oauth.keyFile).to.equal('/etc/forgejo-mcp-operator/keys/oauth.key');
+    expect(entries).to.deep.equal(['session-ids.key', 'auth.key', 'capability.key', 'oauth.key']);
+    const applications = config.servers[0]?.forgejo.applications;
+    expect(applications?.read).to.include({
+      clientId: 'reading',
+      clientSecretFile: '/etc/forgejo-mcp-operator/oauth/read-client-secret',
+    });
+    expect(applications?.write).to.include({
+      clientId: 'writing',
+      clientSecretFile: '/etc/forgejo-mcp-operator/oauth/write-client-secret',
+    });
     expect(gateway(manifests).args).to.deep.equal(['--config', '/etc/forgejo-mcp-operator/config.yaml']);
   });
 
@@ -108,7 +123,7 @@ describe('the chart with the least values', () => {
         expect(loaded[0]).to.have.length(32);
         keys.push(loaded[0].toString('hex'));
       }
-      expect(new Set(keys).size).to.equal(3);
+      expect(new Set(keys).size).to.equal(4);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -140,6 +155,7 @@ describe('the chart with the least values', () => {
     expect(pod.volumes).to.deep.equal([
       { name: 'config', configMap: { name: 'forgejo-mcp-gateway' } },
       { name: 'keys', secret: { secretName: 'forgejo-mcp-keys', defaultMode: 0o440 } },
+      { name: 'oauth', secret: { secretName: 'forge-applications', defaultMode: 0o440 } },
       { name: 'data', emptyDir: { sizeLimit: '256Mi' } },
       { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } },
     ]);
@@ -305,7 +321,8 @@ describe('the values', () => {
   it('bind the role to a service account that is there', () => {
     const manifests = render(withMore({ serviceAccount: { create: false, name: 'mine' } }));
     expect(manifests.filter(({ kind }) => kind === 'ServiceAccount')).to.deep.equal([]);
-    expect(only(manifests, 'RoleBinding').subjects[0].name).to.equal('mine');
+    const bindings = manifests.filter(({ kind }) => kind === 'RoleBinding');
+    expect(bindings.map(({ subjects }) => subjects[0].name as string)).to.deep.equal(['mine', 'mine']);
     expect(only(manifests, 'Deployment').spec.template.spec.serviceAccountName).to.equal('mine');
   });
 
@@ -335,6 +352,8 @@ describe('the values', () => {
     const other = of(`n${'s'.repeat(61)}t`);
     expect(config(manifests).backend.installId).not.to.equal(config(other).backend.installId);
     expect(config(manifests).backend.namespace).not.to.equal(config(other).backend.namespace);
+    expect(config(manifests).store.namespace).not.to.equal(config(other).store.namespace);
+    expect(config(manifests).store.namespace).not.to.equal(config(manifests).backend.namespace);
   });
 
   it('do not double a release name that says what the chart is', () => {
@@ -342,9 +361,91 @@ describe('the values', () => {
     expect(name('forgejo-mcp')).to.equal('forgejo-mcp-gateway');
     expect(name('forgejo-mcp-operator')).to.equal('forgejo-mcp-operator-gateway');
     expect(name('tools')).to.equal('tools-forgejo-mcp-operator-gateway');
-    expect(only(render(minimal, { namespace: 'forgejo-mcp' }), 'Namespace').metadata.name).to.equal(
-      'forgejo-mcp-sessions',
+    const namespaces = render(minimal, { namespace: 'forgejo-mcp' }).filter(({ kind }) => kind === 'Namespace');
+    expect(names(namespaces)).to.deep.equal(['Namespace /forgejo-mcp-logins', 'Namespace /forgejo-mcp-sessions']);
+  });
+});
+
+describe('logging in', () => {
+  it('keeps logins in the cluster, in a namespace of their own', async () => {
+    const { auth, store, backend } = await gatewayConfig(render(minimal));
+    expect(auth.mode).to.equal('oauth');
+    expect(store).to.include({ driver: 'kubernetes', namespace: 'mcp-forgejo-mcp-logins' });
+    expect(store.namespace).not.to.equal(backend.namespace);
+  });
+
+  it('gives each application the mounted file of its secret, but one that names another', async () => {
+    const manifests = render(
+      withMore({
+        oauth: { readEntry: 'r', writeEntry: 'w' },
+        servers: {
+          one: {},
+          two: {
+            forgejo: {
+              url: 'https://other.example.com',
+              applications: {
+                read: { clientId: 'other', clientSecretFile: '/etc/forgejo-mcp-operator/oauth/other' },
+                write: { clientId: 'another' },
+              },
+            },
+          },
+        },
+        defaultServer: 'one',
+      }),
     );
+    const files = (await gatewayConfig(manifests)).servers.map(({ forgejo: { applications } }) =>
+      [applications?.read, applications?.write].map((one) => one?.clientSecretFile.split('/').at(-1)),
+    );
+    expect(files).to.deep.equal([
+      ['r', 'w'],
+      ['other', 'w'],
+    ]);
+  });
+
+  it('takes applications that only some servers name, and a file that all have in common', async () => {
+    const { url, applications } = minimal.server.forgejo;
+    const { pod } = minimal.server;
+    const own = await gatewayConfig(
+      render({ ...minimal, server: { pod }, servers: { default: { forgejo: { url, applications } } } }),
+    );
+    expect(own.servers[0]?.forgejo.applications?.read.clientSecretFile).to.match(/\/read-client-secret$/);
+    const common = {
+      read: { clientSecretFile: '/etc/forgejo-mcp-operator/oauth/x' },
+      write: { clientSecretFile: '/etc/forgejo-mcp-operator/oauth/y' },
+    };
+    const shared = await gatewayConfig(
+      render({
+        ...minimal,
+        server: { pod, forgejo: { url, applications: common } },
+        servers: { default: { forgejo: { applications } } },
+      }),
+    );
+    expect(shared.servers[0]?.forgejo.applications?.read).to.include({
+      clientId: 'reading',
+      clientSecretFile: '/etc/forgejo-mcp-operator/oauth/x',
+    });
+  });
+
+  it('is not there with bearer tokens: no namespace, no right on Secrets, no secrets of applications', async () => {
+    const manifests = render(bearer);
+    const config = await gatewayConfig(manifests);
+    expect(config.auth.mode).to.equal('bearer');
+    expect(config.store.driver).to.equal('sqlite');
+    expect(within(manifests, 'mcp-forgejo-mcp-logins')).to.deep.equal([]);
+    const pod = only(manifests, 'Deployment').spec.template.spec;
+    expect((pod.volumes as { name: string }[]).map(({ name }) => name)).to.deep.equal([
+      'config',
+      'keys',
+      'data',
+      'tmp',
+    ]);
+    expect(JSON.stringify(gateway(manifests).volumeMounts)).not.to.include('oauth');
+    expect(only(manifests, 'Pod').spec.containers[0].env).to.deep.include({ name: 'AUTH_MODE', value: 'bearer' });
+  });
+
+  it('says what to do at Forgejo after an install', () => {
+    const { stdout } = helm(['install', 'forgejo-mcp', CHART, '--dry-run=client'], minimal);
+    expect(stdout).to.include('https://mcp.example.com/oauth/callback').and.include('generic forge-applications');
   });
 });
 
@@ -467,6 +568,7 @@ describe('operations', () => {
     expect(container.env).to.deep.equal([
       { name: 'READY_URL', value: 'http://forgejo-mcp-ops.mcp.svc:9090/readyz' },
       { name: 'MCP_URL', value: 'http://forgejo-mcp.mcp.svc:80/mcp' },
+      { name: 'AUTH_MODE', value: 'oauth' },
       { name: 'PUBLIC_URL', value: 'https://mcp.example.com' },
     ]);
     const { status, stderr } = spawnSync(process.execPath, ['--check', '-'], {

@@ -15,6 +15,10 @@ describe('values that cannot work are refused, all at once, with what to do', ()
     expect(words).to.include('image.repository is needed: build the gateway');
     expect(words).to.include('publicUrl is needed: the URL at which MCP clients reach the gateway');
     expect(words).to.include("server.forgejo.url is needed: Forgejo's public URL");
+    expect(words).to.include(
+      'server.forgejo.applications.read.clientId, server.forgejo.applications.write.clientId: needed',
+    );
+    expect(words).to.include("oauth.existingSecret is needed: a Secret of the release's namespace");
     expect(words).to.include('server.pod.image is needed: the image that runs in each session');
   });
 
@@ -63,6 +67,21 @@ describe('values that cannot work are refused, all at once, with what to do', ()
       "sessions.namespace.name is the release's own namespace",
     ],
     [
+      'logins in the release’s namespace',
+      { records: { namespace: { name: 'mcp' } } },
+      'records.namespace.name is the namespace of the release or of the sessions',
+    ],
+    [
+      'logins in the sessions’ namespace',
+      { records: { namespace: { name: 'x' } }, sessions: { namespace: { name: 'x' } } },
+      'records.namespace.name is the namespace of the release or of the sessions',
+    ],
+    [
+      'applications without a Secret',
+      { oauth: { existingSecret: '', readEntry: 'r' } },
+      "oauth.existingSecret is needed: a Secret of the release's namespace with the applications' client secrets in the entries r and write-client-secret",
+    ],
+    [
       'an HTTPRoute to nowhere',
       { httpRoute: { enabled: true } },
       'httpRoute.parentRefs is needed with httpRoute.enabled',
@@ -85,14 +104,22 @@ describe('values that cannot work are refused, all at once, with what to do', ()
   }
 
   it('a server without an image', () => {
-    const { image, publicUrl, server } = minimal;
+    const { server, ...rest } = minimal;
     const words = refusal({
-      image,
-      publicUrl,
+      ...rest,
       server: { forgejo: server.forgejo },
       servers: { default: server, bare: {} },
     });
     expect(words).to.include('servers.bare.pod.image is needed').and.not.include('servers.default');
+  });
+
+  it('a server with one application', () => {
+    const { url, applications } = minimal.server.forgejo;
+    const server = { ...minimal.server, forgejo: { url, applications: { read: applications.read } } };
+    const words = refusal({ ...minimal, server });
+    expect(words).to.include('server.forgejo.applications.write.clientId: needed for users to log in');
+    expect(words).to.include('with the redirect URI https://mcp.example.com/oauth/callback');
+    expect(words).to.not.include('applications.read');
   });
 
   it('a cluster that is too old', () => {
@@ -128,6 +155,11 @@ describe('values.schema.json', () => {
       /at '\/config\/backend'.*'namespace' not allowed/,
     ],
     ['a store, which is the chart’s', { config: { store: { path: '/x' } } }, /at '\/config'.*'store' not allowed/],
+    [
+      'a master key, which is the chart’s',
+      { config: { auth: { oauth: { keyFile: '/x' } } } },
+      /at '\/config\/auth\/oauth'.*'keyFile' not allowed/,
+    ],
     ['a digest that is none', { image: { digest: 'sha256:abc' } }, /at '\/image\/digest'/],
     ['a pull policy that is none', { image: { pullPolicy: 'Sometimes' } }, /at '\/image\/pullPolicy'/],
     ['a number where text belongs', { server: { env: { A: 1 } } }, /at '\/server\/env\/A'.*want string/],
@@ -193,7 +225,19 @@ describe('whole values files', () => {
   });
 
   it('those of the end-to-end tests are taken', () => {
-    const forge = { publicUrl: 'http://198.18.0.2:30300', apiUrl: 'http://10.96.0.5:3000' };
-    expect(() => render(chartValues('http://198.18.0.2:30080', forge, 'mcp-sessions', 'image'))).not.to.throw();
+    const application = { clientId: 'id', clientSecret: 'secret' };
+    const values = chartValues({
+      publicUrl: 'http://198.18.0.2:30080',
+      forge: {
+        publicUrl: 'http://198.18.0.2:30300',
+        apiUrl: 'http://10.96.0.5:3000',
+        applications: { read: application, write: application },
+      },
+      sessionsNamespace: 'mcp-sessions',
+      recordsNamespace: 'mcp-logins',
+      oauthSecret: 'forge-applications',
+      image: 'image',
+    });
+    expect(() => render(values)).not.to.throw();
   });
 });

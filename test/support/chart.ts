@@ -5,10 +5,22 @@ import type { Manifest } from './helm';
 export const minimal = {
   image: { repository: 'registry.example.com/gateway', tag: '1.2.3' },
   publicUrl: 'https://mcp.example.com',
+  oauth: { existingSecret: 'forge-applications' },
   server: {
-    forgejo: { url: 'https://forge.example.com' },
+    forgejo: {
+      url: 'https://forge.example.com',
+      applications: { read: { clientId: 'reading' }, write: { clientId: 'writing' } },
+    },
     pod: { image: 'registry.example.com/child:1' },
   },
+};
+
+/** The least for clients that send a Forgejo access token. */
+export const bearer = {
+  ...minimal,
+  oauth: {},
+  server: { ...minimal.server, forgejo: { url: 'https://forge.example.com' } },
+  config: { auth: { mode: 'bearer' } },
 };
 
 /** {@link minimal} with more; objects are merged. */
@@ -37,6 +49,13 @@ export function only(manifests: readonly Manifest[], kind: string, name?: string
   const found = manifests.filter((one) => one.kind === kind && (name === undefined || one.metadata.name === name));
   if (found.length !== 1) throw new Error(`${String(found.length)} objects of kind ${kind}, name ${name ?? '(any)'}`);
   return found[0];
+}
+
+/** The objects in a namespace, and the namespace itself. */
+export function within(manifests: readonly Manifest[], namespace: string): Manifest[] {
+  return manifests.filter(
+    ({ kind, metadata }) => (kind === 'Namespace' ? metadata.name : metadata.namespace) === namespace,
+  );
 }
 
 /** Every object as `kind namespace/name`. */

@@ -2,7 +2,7 @@
 const http = require('node:http');
 
 const deadline = Date.now() + 60_000;
-const { READY_URL, MCP_URL, PUBLIC_URL } = process.env;
+const { READY_URL, MCP_URL, PUBLIC_URL, AUTH_MODE } = process.env;
 
 /** One request, with a Host of its own choice: the gateway answers for its public host only. */
 function ask(url, options, body) {
@@ -41,15 +41,24 @@ async function main() {
     const { status, text } = await ask(READY_URL, {});
     return status === 200 ? undefined : `status ${status}: ${text.trim()}`;
   });
-  await check('/mcp asks a client without a bearer to authenticate', async () => {
-    const headers = {
-      host: new URL(PUBLIC_URL).host,
-      accept: 'application/json, text/event-stream',
-      'content-type': 'application/json',
-    };
+  const { host } = new URL(PUBLIC_URL);
+  let metadata;
+  await check('/mcp asks a client without a token to authenticate', async () => {
+    const headers = { host, accept: 'application/json, text/event-stream', 'content-type': 'application/json' };
     const { status, headers: answer } = await ask(MCP_URL, { method: 'POST', headers }, '{}');
     if (status !== 401) return `status ${status} instead of 401`;
-    return answer['www-authenticate'] === undefined ? 'status 401 without WWW-Authenticate' : undefined;
+    const challenge = answer['www-authenticate'];
+    if (challenge === undefined) return 'status 401 without WWW-Authenticate';
+    if (AUTH_MODE !== 'oauth') return undefined;
+    metadata = /resource_metadata="([^"]+)"/.exec(challenge)?.[1];
+    return metadata?.startsWith(`${PUBLIC_URL}/`) ? undefined : `no resource_metadata of ${PUBLIC_URL} in ${challenge}`;
+  });
+  if (metadata === undefined) return;
+  await check('the challenge leads to where users log in', async () => {
+    const { status, text } = await ask(new URL(new URL(metadata).pathname, MCP_URL), { headers: { host } });
+    if (status !== 200) return `status ${status} for ${metadata}`;
+    const { authorization_servers: servers } = JSON.parse(text);
+    return servers?.length === 1 ? undefined : `no authorization server in ${text.trim()}`;
   });
 }
 

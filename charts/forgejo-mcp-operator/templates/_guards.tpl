@@ -4,6 +4,7 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- define "fmo.guards" -}}
 {{- $faults := list -}}
 {{- $v := .Values -}}
+{{- $oauth := include "fmo.oauth" . -}}
 
 {{- if not $v.image.repository -}}
 {{- $faults = append $faults "image.repository is needed: build the gateway's image with deploy/gateway/Dockerfile, push it, and name it here" -}}
@@ -27,6 +28,19 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- if not (dig "pod" "image" "" $server) -}}
 {{- $faults = append $faults (printf "%s.pod.image is needed: the image that runs in each session's pod; deploy/child/Dockerfile makes one with forgejo-mcp in it" $at) -}}
 {{- end -}}
+{{- $missing := list -}}
+{{- range list "read" "write" -}}
+{{- if not (dig "forgejo" "applications" . "clientId" "" $server) -}}{{- $missing = append $missing (printf "%s.forgejo.applications.%s.clientId" $at .) -}}{{- end -}}
+{{- end -}}
+{{- if and $oauth $missing -}}
+{{- $faults = append $faults (printf "%s: needed for users to log in. Make two OAuth applications in Forgejo (Site administration, Integrations, Applications), both confidential, with the redirect URI %s/oauth/callback, and name the client id of each; or set config.auth.mode to bearer" (join ", " $missing) (trimSuffix "/" $v.publicUrl)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $oauth (not $v.oauth.existingSecret) -}}
+{{- $faults = append $faults (printf "oauth.existingSecret is needed: a Secret of the release's namespace with the applications' client secrets in the entries %s and %s; or set config.auth.mode to bearer" $v.oauth.readEntry $v.oauth.writeEntry) -}}
+{{- end -}}
+{{- if and $oauth (has (include "fmo.recordsNamespace" .) (list .Release.Namespace (include "fmo.sessionsNamespace" .))) -}}
+{{- $faults = append $faults "records.namespace.name is the namespace of the release or of the sessions: logins need one of their own, because pods can mount the Secrets of theirs" -}}
 {{- end -}}
 {{- $names := keys $v.servers | sortAlpha -}}
 {{- if and $v.defaultServer (not (has $v.defaultServer (default (list "default") $names))) -}}

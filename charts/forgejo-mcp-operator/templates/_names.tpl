@@ -38,15 +38,33 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- if le (len .) 63 -}}{{- . -}}{{- else -}}{{- printf "%s-%s" (trunc 46 .) (sha256sum . | trunc 16) -}}{{- end -}}
 {{- end -}}
 
-{{/* The sessions' namespace. Namespaces are the cluster's, releases a namespace's: so both are in its name. */}}
-{{- define "fmo.sessionsNamespace" -}}
-{{- if .Values.sessions.namespace.name -}}
-{{- .Values.sessions.namespace.name -}}
-{{- else -}}
-{{- $full := include "fmo.fullname" . -}}
-{{- $prefix := ternary .Release.Namespace (printf "%s-%s" .Release.Namespace $full) (contains $full .Release.Namespace) -}}
-{{- include "fmo.label63" (printf "%s-sessions" $prefix) -}}
+{{/* A namespace beside the release's. Namespaces are the cluster's, releases a namespace's: so both are in its name. Called with a dict of root and suffix. */}}
+{{- define "fmo.namespaceBeside" -}}
+{{- $full := include "fmo.fullname" .root -}}
+{{- $own := .root.Release.Namespace -}}
+{{- $prefix := ternary $own (printf "%s-%s" $own $full) (contains $full $own) -}}
+{{- include "fmo.label63" (printf "%s-%s" $prefix .suffix) -}}
 {{- end -}}
+
+{{- define "fmo.sessionsNamespace" -}}
+{{- default (include "fmo.namespaceBeside" (dict "root" . "suffix" "sessions")) .Values.sessions.namespace.name -}}
+{{- end -}}
+
+{{- define "fmo.recordsNamespace" -}}
+{{- default (include "fmo.namespaceBeside" (dict "root" . "suffix" "logins")) .Values.records.namespace.name -}}
+{{- end -}}
+
+{{/* Not empty where users log in with OAuth. */}}
+{{- define "fmo.oauth" -}}
+{{- if ne (dig "auth" "mode" "oauth" .Values.config) "bearer" -}}true{{- end -}}
+{{- end -}}
+
+{{/* The labels that make Pod Security refuse every pod that is not `restricted`. Called with the Kubernetes version whose profile it is. */}}
+{{- define "fmo.restricted" -}}
+{{- range list "enforce" "audit" "warn" }}
+pod-security.kubernetes.io/{{ . }}: restricted
+pod-security.kubernetes.io/{{ . }}-version: {{ $ }}
+{{- end }}
 {{- end -}}
 
 {{/*
