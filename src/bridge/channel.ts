@@ -14,6 +14,7 @@ import type {
   JsonRpcRequest,
   JsonRpcResponse,
   MessageSink,
+  ToolFacts,
 } from './contract';
 import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
 import { Flow } from './flow';
@@ -21,8 +22,10 @@ import { LineSplitter } from './framing';
 import { decodeId } from './ids';
 import { isObject } from './json';
 import { Outbound } from './outbound';
+import { Questions } from './questions';
 import { Router } from './router';
 import { StderrLines } from './stderr';
+import { Tools } from './tools';
 
 export interface ChannelOptions {
   readonly clock: Clock;
@@ -54,12 +57,15 @@ class StdioChannel implements Channel {
   readonly #observer: ChannelObserver;
   readonly #calls: Calls;
   readonly #asks: Asks;
+  readonly #questions: Questions;
+  readonly #tools: Tools;
   readonly #flow: Flow;
   readonly #router: Router;
   readonly #out: Outbound;
   #state: 'open' | 'closing' | 'over' = 'open';
   #initializeFailed = false;
   #protocolVersion: string | undefined;
+  #hasTools = false;
   #endGrace: Timer | undefined;
 
   constructor(link: BackendLink, options: ChannelOptions) {
@@ -72,15 +78,23 @@ class StdioChannel implements Channel {
     const deadlines = { call: options.callTimeout * 1000, initialize: options.initializeTimeout * 1000 };
     this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call));
     this.#router = new Router(this.#calls, this.#flow, observer);
+    this.#questions = new Questions({
+      clock,
+      send: (json) => this.#reply(json),
+      expired: (key) => this.#reply(cancellationText(key, 'deadline')),
+    });
+    this.#tools = new Tools(this.#questions, clock);
     const child = new Child({
       calls: this.#calls,
       observer,
       router: this.#router,
       maxLineBytes: options.maxLineBytes,
       asks: () => this.#asks,
+      questions: this.#questions,
       waste: (bytes) => this.#flow.waste(bytes),
       reply: (json) => this.#reply(json),
       finish: (call, message, json) => this.#finish(call, message, json),
+      toolsChanged: () => this.#tools.forget(),
     });
     this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask));
     const lines = new LineSplitter(options.maxLineBytes, child);
@@ -134,6 +148,11 @@ class StdioChannel implements Channel {
     await this.#out.send(`{"jsonrpc":"2.0","id":${ask.childId},"${member}":${JSON.stringify(value)}}`);
   }
 
+  async tool(name: string): Promise<ToolFacts | undefined> {
+    if (!this.#hasTools || this.#refusal() !== undefined) return undefined; // a call would say why
+    return this.#tools.find(name);
+  }
+
   listen(sink: MessageSink): () => void {
     return this.#router.listen(sink);
   }
@@ -176,8 +195,12 @@ class StdioChannel implements Channel {
     this.#observe(call, 'error' in message ? 'failed' : 'answered'); // after the client was served
     if (!call.initialize) return;
     const result = 'result' in message ? message.result : undefined;
-    if (isObject(result) && typeof result.protocolVersion === 'string') this.#protocolVersion = result.protocolVersion;
-    else this.#failInitialize();
+    if (!isObject(result) || typeof result.protocolVersion !== 'string') {
+      this.#failInitialize();
+      return;
+    }
+    this.#protocolVersion = result.protocolVersion;
+    this.#hasTools = isObject(result.capabilities) && isObject(result.capabilities.tools);
   }
 
   #deadline(call: Call): void {
@@ -229,6 +252,7 @@ class StdioChannel implements Channel {
     this.#calls.stop();
     this.#endGrace?.cancel();
     this.#asks.clear();
+    this.#questions.close();
     this.#router.clear();
     return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };
   }

@@ -9,12 +9,14 @@ import { idTextOf, readLine, type ChildMessage, type ChildSpeech } from './inbou
 import { isObject } from './json';
 import { concernsServer } from './methods';
 import { readEnds } from './oversize';
+import type { Questions } from './questions';
 import type { Router } from './router';
 import { exchangeId, exchangeOnce, rewrite } from './splice';
 
 export interface ChildOptions {
   readonly calls: Calls;
   readonly asks: () => Asks;
+  readonly questions: Questions;
   readonly router: Router;
   readonly observer: ChannelObserver;
   readonly maxLineBytes: number;
@@ -24,6 +26,8 @@ export interface ChildOptions {
   readonly reply: (json: string) => void;
   /** Ends a call with its answer. */
   readonly finish: (call: Call, message: JsonRpcMessage, json: string) => void;
+  /** The child's list of tools is another one from now on. */
+  readonly toolsChanged: () => void;
 }
 
 /** JSON-RPC's number for a request that timed out, as the MCP SDKs use it. */
@@ -53,7 +57,7 @@ export class Child implements LineConsumer, ChildSpeech {
 
   /** A line over the limit fails the call or the request whose id it still shows; the session goes on (MCP says nothing; peers hang). */
   tooLong(head: Buffer, tail: Buffer, length: number): void {
-    const { calls, maxLineBytes, finish } = this.#options;
+    const { calls, questions, maxLineBytes, finish } = this.#options;
     this.#dropped('too-long', length);
     const { id, hasMethod } = readEnds(head, tail);
     if (id === undefined) return;
@@ -61,8 +65,12 @@ export class Child implements LineConsumer, ChildSpeech {
       this.#refuse(id, SERVER_ERROR, `The request is longer than ${String(maxLineBytes)} bytes.`);
       return;
     }
-    const call = calls.get(unquoted(id));
-    if (call === undefined) return;
+    const key = unquoted(id);
+    const call = calls.get(key);
+    if (call === undefined) {
+      questions.answer(key, undefined);
+      return;
+    }
     const failure = failureOf(call.id, lineTooLong(maxLineBytes));
     finish(call, failure, JSON.stringify(failure));
   }
@@ -70,8 +78,13 @@ export class Child implements LineConsumer, ChildSpeech {
   answer(message: ChildMessage, json: string): void {
     const { id } = message;
     const call = typeof id === 'string' ? this.#options.calls.get(id) : undefined;
-    if (call !== undefined) this.#answered(call, message, json);
-    else this.#dropped(decodeId(id)?.kind === 'i' ? 'late-answer' : 'unknown-id', json.length);
+    if (call !== undefined) {
+      this.#answered(call, message, json);
+      return;
+    }
+    if (typeof id === 'string' && this.#options.questions.answer(id, message.result)) return;
+    const kind = decodeId(id)?.kind;
+    this.#dropped(kind === 'i' || kind === 'g' ? 'late-answer' : 'unknown-id', json.length);
   }
 
   #answered(call: Call, message: ChildMessage, json: string): void {
@@ -96,6 +109,10 @@ export class Child implements LineConsumer, ChildSpeech {
         break;
       case 'notifications/cancelled':
         this.#cancelled(message, json);
+        break;
+      case 'notifications/tools/list_changed':
+        this.#options.toolsChanged();
+        this.#toAny(message, json);
         break;
       default:
         this.#toAny(message, json);

@@ -57,6 +57,12 @@ export interface MessageSink {
   send(message: JsonRpcMessage, json: string, ours?: ErrorCode): Promise<void> | undefined;
 }
 
+/** What is known of a tool. */
+export interface ToolFacts {
+  /** Whether the child says that the tool changes nothing (`readOnlyHint`). A hint: for telling people early, not for letting anything pass. */
+  readonly readOnly: boolean;
+}
+
 /** Why a channel is over. */
 export interface ChannelEnd {
   readonly reason: BackendExit['reason'] | 'initialize-failed';
@@ -88,6 +94,12 @@ export interface Channel {
 
   /** Adds a GET stream: what belongs to no call goes to the newest live one. Call the returned function when the stream is over. */
   listen(sink: MessageSink): () => void;
+
+  /**
+   * What the child says of a tool; undefined where it does not tell. The first time, and after a change of the list, the child is asked, which no
+   * client sees and which takes a few seconds at most. Never rejects.
+   */
+  tool(name: string): Promise<ToolFacts | undefined>;
 
   /** Calls without an answer yet. */
   readonly inFlight: number;

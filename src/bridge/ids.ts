@@ -6,12 +6,13 @@
  *     │││   │  └ n: the integer 42; s: a plain string; j: base64url of the JSON text; x: too long to carry
  *     │││   └ counts up in one channel
  *     │└┴ name of the stream; `0` where it has none
- *     └ i: a client's request; p: its progress token; t: the same of a task, valid beyond the answer; r: a request of the child
+ *     └ i: a client's request; p: its progress token; t: the same of a task, valid beyond the answer; r: a request of the child;
+ *       g: a request of the gateway itself
  *
  * They hold no character that JSON would escape, so they can be found in a line and exchanged in place.
  */
 
-export type RewrittenKind = 'i' | 'p' | 't' | 'r';
+export type RewrittenKind = 'i' | 'p' | 't' | 'r' | 'g';
 
 /** What a rewritten id stands for. */
 export interface RewrittenId {
@@ -27,7 +28,7 @@ const MAX_ORIGINAL = 192;
 
 const PLAIN_STRING = /^"[0-9A-Za-z_-]{1,64}"$/;
 const PLAIN_INTEGER = /^-?\d{1,20}$/;
-const REWRITTEN = /^([iptr])([0-9A-Za-z_-]{1,32})\.(\d{1,15})\.([nsjx])([0-9A-Za-z_-]*)$/;
+const REWRITTEN = /^([iptrg])([0-9A-Za-z_-]{1,32})\.(\d{1,15})\.([nsjx])([0-9A-Za-z_-]*)$/;
 
 /** Writes the id for `original`, the JSON text of an id or a token. */
 export function encodeId(kind: RewrittenKind, stream: string, sequence: number, original: string): string {
