@@ -1,5 +1,12 @@
 /** A session in the hands of one request. */
-import type { Channel, JsonRpcNotification, JsonRpcRequest, JsonRpcResponse, MessageSink } from '../bridge/contract';
+import type {
+  Channel,
+  JsonRpcNotification,
+  JsonRpcRequest,
+  JsonRpcResponse,
+  MessageSink,
+  ToolFacts,
+} from '../bridge/contract';
 import { AppError } from '../errors';
 import { draining, ended } from './refusals';
 import type { SessionHandle } from './ports';
@@ -59,6 +66,10 @@ export class Handle implements SessionHandle {
 
   async answer(response: JsonRpcResponse): Promise<void> {
     await this.#pass(this.#channel.answer.bind(this.#channel), response);
+  }
+
+  tool(name: string): Promise<ToolFacts | undefined> {
+    return this.#channel.tool(name);
   }
 
   release(): void {

@@ -1,6 +1,13 @@
 /** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
 import type { AuthContext } from '../auth/context';
-import type { Channel, JsonRpcNotification, JsonRpcRequest, JsonRpcResponse, MessageSink } from '../bridge/contract';
+import type {
+  Channel,
+  JsonRpcNotification,
+  JsonRpcRequest,
+  JsonRpcResponse,
+  MessageSink,
+  ToolFacts,
+} from '../bridge/contract';
 import type { ServerSpec } from '../config/server';
 
 /** Why a session is over; a metric label and part of its record. */
@@ -75,6 +82,8 @@ export interface SessionHandle {
   call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
+  /** What the child says of a tool; see {@link Channel.tool}. */
+  tool(name: string): Promise<ToolFacts | undefined>;
   /** A session whose opener lets go before `initialize` was answered well ends: nobody else knows its id. */
   release(): void;
 }

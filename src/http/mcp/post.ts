@@ -8,6 +8,7 @@ import { InitializeSink } from './initialize';
 import { checkContentType, checkPostAccept, checkProtocolVersion, sessionIdOf } from './headers';
 import { idOf, parseMessage, type ClientMessage } from './message';
 import { admittedOf, goneSignal, type Admitted, type McpOptions } from './routes';
+import { checkScope } from './step-up';
 import { PostSink } from './stream';
 
 /** Serves POST. Order of refusals: headers (406, 415), body (413, 400), protocol version (400), then whatever the session says. */
@@ -28,8 +29,12 @@ export function post(options: McpOptions): Handler {
       const handle = await options.sessions.use(exchange.auth, exchange.server, sessionIdOf(req));
       try {
         exchange.session = handle.name;
-        if (message.kind === 'request') await call(options, exchange, res, handle, message.message, {});
-        else await accept(options, res, handle, message);
+        if (message.kind === 'request') {
+          await checkScope(exchange, handle, message.message);
+          await call(options, exchange, res, handle, message.message, {});
+        } else {
+          await accept(options, res, handle, message);
+        }
       } finally {
         handle.release();
       }
