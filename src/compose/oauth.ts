@@ -9,24 +9,23 @@ import { type GrantRecord, Grants } from '../auth/provider/grants';
 import { providerRecords } from '../auth/provider/records';
 import { LiveGrants } from '../auth/resource/live-grants';
 import { SCOPES } from '../auth/resource/metadata';
-import { GrantWatch } from '../auth/resource/watch';
 import type { Clock } from '../clock';
 import { loadKeys } from '../config/key-files';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import { Forges } from '../forgejo/forges';
 import type { TokenSet } from '../forgejo/vault/contract';
-import { Prober } from '../forgejo/vault/prober';
 import { VaultTokens } from '../forgejo/vault/tokens';
+import { within } from '../forgejo/vault/wait';
 import type { Registry } from '../sessions/registry';
 import { collection } from '../stores/sealed';
-import { startSweeper } from '../stores/sweeper';
 import { vaultObserver } from '../telemetry/audit';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import type { Identity } from './identity';
 import { serveLogins } from './logins';
-import { type Records, SWEEP_MS } from './records';
+import type { Records } from './records';
+import { startUpkeep, type Upkeep } from './upkeep';
 
 export interface OAuthIdentityOptions {
   readonly config: Config;
@@ -47,7 +46,8 @@ const LIVE_MAX = 10_000;
 const RETIRE_SLACK_MS = 600_000;
 /** Milliseconds between two reads of the store for signing keys that are not known. */
 const RELOAD_GAP_MS = 1_000;
-const MAINTAIN_MS = 60_000;
+/** Milliseconds for refreshes that run when the gateway stops: the forge's deadline, and a moment to store the answer. */
+const SETTLE_MS = 12_000;
 
 /** @throws AppError `CONFIG_INVALID` for keys and secrets that cannot be read, `STORE_UNAVAILABLE`. */
 export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Identity> {
@@ -96,32 +96,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
     return grant;
   };
   const tokens = new VaultTokens(forges, (id) => live.find(id));
-  const loops = [
-    clock.every(
-      MAINTAIN_MS,
-      () => void ring.maintain().catch((thrown: unknown) => log.warn('oauth.keys', { error: thrown })),
-    ),
-  ];
-  const watch = new GrantWatch({
-    grants: () => sessions().grants(),
-    lives: async (id) => (await usable(id)) !== undefined,
-    ended: (id) => void sessions().endGrant(id),
-    clock,
-  });
-  const prober = new Prober({
-    vault: forges,
-    holders: () => tokens.holders(),
-    clock,
-    ended: () => void watch.round(), // the vault knows now, and the watch asks it
-    seen: ({ user }, { isAdmin }) => {
-      if (!isAdmin) return;
-      for (const { record, server } of sessions().sessionsOf(user)) {
-        if (!server.forgejo.insecureAllowSiteAdmins) void sessions().endNamed(record.name, 'revoked');
-      }
-    },
-  });
-  const { turn } = records;
-  const sweeper = startSweeper({ store, ...(turn === undefined ? {} : { turn }), clock, intervalMs: SWEEP_MS, log });
+  let upkeep: Upkeep | undefined;
 
   return {
     tokens,
@@ -130,8 +105,8 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
       return found === undefined ? undefined : { scopes: new Set(found.scopes), choice: found.policy };
     },
     checks: [{ name: 'logins', check: () => store.check() }],
-    serve: (publicUrl, bodies) =>
-      serveLogins({
+    serve(publicUrl, bodies) {
+      const served = serveLogins({
         config,
         publicUrl,
         bodies,
@@ -160,12 +135,26 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
         metrics,
         log,
         clock,
-      }),
+      });
+      upkeep = startUpkeep({
+        records,
+        masters,
+        ring,
+        tokens,
+        vault: forges,
+        sessions: sessions(),
+        lives: async (id) => (await usable(id)) !== undefined,
+        probeInterval: oauth.probeInterval * 1000,
+        log,
+        clock,
+      });
+      return served;
+    },
     async close() {
-      for (const loop of loops) loop.cancel();
-      watch.stop();
-      prober.stop();
-      await sweeper.stop();
+      await upkeep?.stop();
+      // The forge counts before it answers: a refresh whose answer finds no store to be kept in has logged its user out.
+      const late = (): Error => new Error('refreshes run on');
+      await within(forges.settled(), clock, SETTLE_MS, undefined, late).catch(() => log.warn('oauth.refresh-cut', {}));
     },
   };
 }

@@ -33,6 +33,11 @@ const oauth = z.strictObject({
   signingKeyLifetime: duration({ min: 1 })
     .prefault('30d')
     .describe('Age at which the key that access tokens are signed with is replaced by a new one.'),
+  probeInterval: duration({ min: 1, max: 60 })
+    .prefault('30s')
+    .describe(
+      'How often Forgejo is asked whether users with live sessions may still use it: an account that was blocked there shows nowhere else.',
+    ),
   registration: boolean().prefault(true).describe('Whether clients may register themselves (RFC 7591).'),
   clientDocuments: boolean()
     .prefault(true)

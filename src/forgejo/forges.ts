@@ -84,6 +84,11 @@ export class Forges implements ForgeLogins {
     return known === undefined ? { verdict: 'ended', reason: 'absent' } : known.vault.probe(user, application, signal);
   }
 
+  /** See {@link Vault.settled}. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#known.values()].map(({ vault }) => vault.settled()));
+  }
+
   #at(url: string): Known {
     const known = this.#known.get(url);
     if (known === undefined)

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock';
 import { toAppError } from '../errors';
 import type { Logger } from '../telemetry/log';
-import type { RecordStore, StoredRecord } from './contract';
+import type { RecordStore, StoredRecord, Turn } from './contract';
 import { Seal, type SealingKey } from './seal';
 
 export interface ResealerOptions {
@@ -10,6 +10,8 @@ export interface ResealerOptions {
   readonly kinds: readonly string[];
   /** The first one is the newest. With one key there is nothing to do. */
   readonly keys: readonly SealingKey[];
+  /** Absent where resealing at once is harmless and cheap. It stays the caller's: it is not released here. */
+  readonly turn?: Turn;
   readonly clock: Clock;
   /** Milliseconds between two rounds: a gateway that does not have the newest key yet still writes with an older one. */
   readonly intervalMs: number;
@@ -36,7 +38,7 @@ const BATCH = 8;
  * Starts with a round, and has one at every interval. The log says after each how many records there were to do; once it is none, the store does not need the
  * older keys any more. A round that fails is told to the log, and the next one goes on with what is left.
  */
-export function startResealer({ store, kinds, keys, clock, intervalMs, log }: ResealerOptions): Resealer {
+export function startResealer({ store, kinds, keys, turn, clock, intervalMs, log }: ResealerOptions): Resealer {
   if (keys.length < 2) return { stop: async () => undefined };
   const seal = new Seal(keys);
   let running: Promise<void> | undefined;
@@ -63,6 +65,7 @@ export function startResealer({ store, kinds, keys, clock, intervalMs, log }: Re
   const run = async (): Promise<void> => {
     const round: Round = { resealed: 0, unreadable: 0 };
     try {
+      if (turn !== undefined && !(await turn.take())) return;
       for (const kind of kinds) {
         const old = (await store.find(kind)).filter(({ value }) => !seal.isCurrent(value));
         for (let at = 0; at < old.length; at += BATCH) {

@@ -104,6 +104,22 @@ describe('vault: tokens of a user', () => {
       expect(one.refreshes).to.deep.equal(['refreshed']);
     });
 
+    it('is settled only when a refresh that runs has been stored, so that a stop in between loses nothing', async () => {
+      await logIn();
+      await pass(12_100);
+      const open = upstream.hold();
+      await one.vault.token(ALICE, 'read');
+      await flush();
+      let settled = false;
+      const done = one.vault.settled().then(() => (settled = true));
+      await pass(1_000);
+      expect(settled).to.equal(false);
+      open();
+      await drive(done);
+      expect((await stored()).tokens?.accessToken).to.equal('access-1-2');
+      await one.vault.settled();
+    });
+
     it('waits for the next one shortly before the end and after it', async () => {
       await logIn();
       await pass(14_000);

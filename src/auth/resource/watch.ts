@@ -22,21 +22,30 @@ export interface GrantWatchOptions {
 export class GrantWatch {
   readonly #options: GrantWatchOptions;
   readonly #timer: Timer;
-  #running = false;
+  #running: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
   #stopped = false;
 
   /** Starts at once; the first round is after one interval. */
   constructor(options: GrantWatchOptions) {
     this.#options = options;
-    this.#timer = options.clock.every(options.interval ?? WATCH_INTERVAL, () => {
-      if (this.#running) return;
-      this.#running = true;
-      void this.round().finally(() => (this.#running = false));
-    });
+    this.#timer = options.clock.every(options.interval ?? WATCH_INTERVAL, () => void this.round());
   }
 
-  /** Looks at every grant once. Never rejects. */
-  async round(): Promise<void> {
+  /**
+   * Looks at every grant once, in a round that begins after this call: one that runs may have passed the grant already. All who ask meanwhile share the next.
+   * Never rejects.
+   */
+  round(): Promise<void> {
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined;
+      this.#running = this.#look();
+      return this.#running;
+    });
+    return this.#next;
+  }
+
+  async #look(): Promise<void> {
     const { grants, lives, ended } = this.#options;
     const waiting = [...grants()];
     const worker = async (): Promise<void> => {

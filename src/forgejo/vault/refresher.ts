@@ -89,6 +89,11 @@ export class Refresher {
     return true;
   }
 
+  /** Resolves when no flight is in the air. Never rejects. */
+  async settled(): Promise<void> {
+    while (this.#flights.size > 0) await Promise.allSettled(this.#flights.values());
+  }
+
   #start(id: string, refused: string | undefined): Promise<TokenSet> {
     const flight = this.#fly(id, refused).finally(() => this.#flights.delete(id));
     this.#flights.set(id, flight);

@@ -131,6 +131,11 @@ export class Vault {
     }));
   }
 
+  /** Resolves when no refresh runs here any more: each ends by itself, in `takeover` at the latest unless it waits for another gateway. Never rejects. */
+  settled(): Promise<void> {
+    return this.#refresher.settled();
+  }
+
   async #probe(user: Owner, application: ApplicationName, id: string): Promise<ProbeAnswer> {
     const token = await this.token(user, application);
     try {
