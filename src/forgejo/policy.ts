@@ -129,7 +129,7 @@ export function decide(policy: Policy, access: 'read' | 'write', match: Match): 
   // An opened route may mint something even with GET, so it needs write access whatever its method.
   if (route.class !== 'read' && access !== 'write')
     refuse(
-      `This session may only read, and "${route.method} ${route.path}" writes. Ask the user to connect with write access, or do the change yourself in Forgejo.`,
+      `This session may only read, and "${route.method} ${route.path}" writes. Ask the user to allow writing (whoever logged in with Forgejo does it on the page with their connections), or to make the change in Forgejo.`,
       'access',
     );
   if (route.open === true || policy.unrestricted) return {};

@@ -179,7 +179,7 @@ describe('credential proxy: the wire', function () {
       expect(answer.headers['content-type']).to.equal('application/json');
       expect(answer.json).to.deep.equal({
         message:
-          '"POST /api/v1/user/keys" is never available to an agent: it concerns credentials, access rights or administration that outlast this session. Do this step yourself in Forgejo\'s web pages.',
+          '"POST /api/v1/user/keys" is never available to an agent: it concerns credentials, access rights or administration that outlast this session. Do this step yourself in Forgejo\'s web pages. See https://docs.example/policy',
         url: 'https://docs.example/policy',
       });
       expect(forge.requests).to.have.length(0);

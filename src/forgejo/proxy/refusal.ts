@@ -16,9 +16,7 @@ export function writeRefusal(
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
-  const text = Buffer.from(
-    JSON.stringify({ message: error.message, ...(helpUrl === undefined ? {} : { url: helpUrl }) }),
-  );
+  const text = Buffer.from(JSON.stringify(bodyOf(error, helpUrl)));
   response.statusCode = error.status;
   response.setHeader('Content-Type', 'application/json');
   response.setHeader('Content-Length', text.length);
@@ -34,4 +32,11 @@ export function writeRefusal(
   // then the child might not come to read it.
   response.write(text);
   linger(request, () => response.end(), clock);
+}
+
+/** The place stands in the message of a refusal by policy as well, because clients show the message and leave the rest out. */
+function bodyOf(error: AppError, helpUrl: string | undefined): { readonly message: string; readonly url?: string } {
+  if (helpUrl === undefined) return { message: error.message };
+  const message = error.code === 'POLICY_REFUSED' ? `${error.message} See ${helpUrl}` : error.message;
+  return { message, url: helpUrl };
 }
