@@ -4,7 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { withMore } from '../support/chart';
+import { minimal, withMore } from '../support/chart';
 import { apply, busybox, createNamespace, deleteNamespaces, get, kubectl, loadImage, run } from '../support/cluster';
 import { CHART, prepareHelm, render } from '../support/helm';
 import { until } from '../support/until';
@@ -15,6 +15,7 @@ describe('the chart on a cluster', () => {
   let home: string;
   let namespace: string;
   let sessions: string;
+  let logins: string;
   let values: Record<string, unknown>;
   let firstKeys: unknown;
 
@@ -42,8 +43,16 @@ describe('the chart on a cluster', () => {
     return table
       .split('\n')
       .map((line) => line.trim().replace(/\s+/g, ' '))
-      .filter((line) => /^(pods|secrets|configmaps|\*)/.test(line));
+      .filter((line) => /^(pods|secrets|configmaps|leases|\*)/.test(line));
   };
+  /** As an administrator does before the install. Nobody logs in here, so they are secrets of no application. */
+  const keepApplicationSecrets = (into: string): Promise<unknown> =>
+    apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: minimal.oauth.existingSecret, namespace: into },
+      stringData: { 'read-client-secret': 'x', 'write-client-secret': 'y' },
+    });
 
   before(async function () {
     this.timeout(2_400_000);
@@ -52,7 +61,9 @@ describe('the chart on a cluster', () => {
     const build = join(__dirname, '../images/build.sh');
     await loadImage(...(await run(build, ['gateway'], { deadline: 600_000 })).trim().split('\n'));
     namespace = await createNamespace('chart');
+    await keepApplicationSecrets(namespace);
     sessions = `${namespace}-${release}-sessions`;
+    logins = `${namespace}-${release}-logins`;
     values = { image: { repository: 'fmo/gateway', tag: 'test', pullPolicy: 'Never' } };
   });
 
@@ -97,14 +108,19 @@ describe('the chart on a cluster', () => {
     expect(notes).to.include(`helm -n ${namespace} test ${release}`).and.include('https://mcp.example.com/mcp');
     const told = await helm(namespace, 'test', release, '--logs', '--timeout', '120s');
     expect(told).to.include('ok      the gateway is ready');
-    expect(told).to.include('ok      /mcp asks a client without a bearer to authenticate');
+    expect(told).to.include('ok      /mcp asks a client without a token to authenticate');
+    expect(told).to.include('ok      the challenge leads to where users log in');
     firstKeys = await keys();
   });
 
-  it('gives the gateway pods in the sessions’ namespace, and nothing anywhere else', async () => {
+  it('gives the gateway pods in the sessions’ namespace, Secrets in the logins’, and nothing anywhere else', async () => {
     expect((await canI(sessions)).sort()).to.deep.equal([
       'pods [] [] [create delete get list watch]',
       'pods/attach [] [] [create get]',
+    ]);
+    expect((await canI(logins)).sort()).to.deep.equal([
+      'leases.coordination.k8s.io [] [] [create get update]',
+      'secrets [] [] [create delete get list update]',
     ]);
     expect(await canI(namespace)).to.deep.equal([]);
     expect(await canI('kube-system')).to.deep.equal([]);
@@ -130,6 +146,7 @@ describe('the chart on a cluster', () => {
       spec: { ports: [{ port: 1 }] },
     };
     expect(await refused(service)).to.include('exceeded quota');
+    expect(await refused(busybox(logins, 'curious'))).to.include('exceeded quota');
   });
 
   it('says that it is not ready, and why, when a right is missing; an upgrade gives it back', async function () {
@@ -166,7 +183,9 @@ describe('the chart on a cluster', () => {
   it('uninstalls, and leaves its keys and nothing else, which the next install uses again', async function () {
     this.timeout(300_000);
     await helm(namespace, 'uninstall', release, '--wait', '--timeout', '120s');
-    await until('the sessions’ namespace is gone', async () => (await exists('namespace', sessions)) === false, 60_000);
+    for (const one of [sessions, logins]) {
+      await until(`the namespace ${one} is gone`, async () => (await exists('namespace', one)) === false, 60_000);
+    }
     const kinds = (await kubectl(['api-resources', '--namespaced', '--verbs=list', '-o', 'name']))
       .split('\n')
       .filter((kind) => kind !== '' && !/^events\b|^endpoints$|metrics/.test(kind));
@@ -179,7 +198,8 @@ describe('the chart on a cluster', () => {
         const names = left
           .split('\n')
           .filter((name) => !/^(configmap\/kube-root-ca\.crt|serviceaccount\/default)$/.test(name));
-        return names.length === 1 && names[0] === `secret/${release}-keys`;
+        const kept = [`secret/${minimal.oauth.existingSecret}`, `secret/${release}-keys`];
+        return names.sort().join() === kept.sort().join();
       },
       60_000,
     );
@@ -200,6 +220,7 @@ describe('the chart on a cluster', () => {
     this.timeout(240_000);
     const other = `other-${randomBytes(3).toString('hex')}`;
     await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: other } });
+    await keepApplicationSecrets(other);
     try {
       const file = join(home, 'other.json');
       await writeFile(file, JSON.stringify(withMore(values)));
