@@ -79,10 +79,7 @@ describe('sessions over real stdio', () => {
     expect(observer.faults).to.deep.equal([]);
   });
 
-  async function open(
-    child: 'fixture-child' | 'everything-server' = 'fixture-child',
-    more: object = {},
-  ): Promise<Open> {
+  async function open(child: Parameters<typeof childCommand>[0] = 'fixture-child', more: object = {}): Promise<Open> {
     const server = serverSpec({ command: [await childCommand(child)], stopGrace: 2, ...more });
     const auth = anAuth();
     const handle = await registry.open(auth, server, new AbortController().signal);
@@ -125,6 +122,18 @@ describe('sessions over real stdio', () => {
     expect(textOf(await session.tool('test_simple_text'))).to.be.a('string').that.is.not.empty;
     const progress = await session.tool('test_tool_with_progress', {}, { progressToken: 'p' });
     expect(progress.messages.slice(0, -1).map(({ params }) => params.progressToken as string)).to.include('p');
+  });
+
+  it('knows which tools of forgejo-mcp read and which write, and nothing of a child that marks none', async () => {
+    const forgejo = await open('forgejo-mcp-rs', { env: { FORGEJO_URL: 'http://127.0.0.1:1', FORGEJO_TOKEN: 'none' } });
+    const handle = await forgejo.use();
+    const facts = await Promise.all(['get_issue', 'create_issue', 'no_such_tool'].map((name) => handle.tool(name)));
+    handle.release();
+    expect(facts).to.deep.equal([{ readOnly: true }, { readOnly: false }, undefined]);
+    const plain = await (await open('everything-server')).use();
+    expect(await plain.tool('test_simple_text')).to.equal(undefined);
+    plain.release();
+    expect(observer.drops).to.deep.equal([]);
   });
 
   it('gives every character back, and every digit of an id', async () => {
