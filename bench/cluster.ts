@@ -95,7 +95,7 @@ export async function benchCluster(seconds: number): Promise<boolean> {
   const pods = new BarePods(namespace);
   const attach = bare('bare pod', () => pods.open());
   const each = bareEach('bare pods, one for each call in flight', () => pods.open());
-  const ours = server('gateway, pod driver', new URL(app.url('everything')), app.tokens.alice);
+  const ours = server('gateway, pod driver', new URL(app.url('everything')), await app.token('alice', 'everything'));
 
   const [bareOpen, ourOpen] = await opens([attach, ours], OPENS);
   const rows: [string, Figures][] = [

@@ -34,7 +34,7 @@ describe('an official MCP client through the gateway in the cluster', () => {
 
   const openTypescript = async (user: User): Promise<Conversation> => {
     const transport = new StreamableHTTPClientTransport(new URL(app.url()), {
-      requestInit: { headers: { Authorization: `Bearer ${app.tokens[user]}` } },
+      requestInit: { headers: { Authorization: `Bearer ${await app.token(user)}` } },
     });
     const client = new Client({ name: 'typescript', version: '1.0.0' });
     await client.connect(transport);
@@ -49,7 +49,7 @@ describe('an official MCP client through the gateway in the cluster', () => {
   };
 
   const openScripted = (kind: 'python' | 'go') => async (user: User) => {
-    const client = await ScriptedClient.start(kind, app.url(), app.tokens[user]);
+    const client = await ScriptedClient.start(kind, app.url(), await app.token(user));
     await client.must('initialize');
     return {
       tools: async () => (await client.must('tools')) as string[],

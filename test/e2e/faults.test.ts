@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { installed, type Installed } from '../support/installed';
-import { McpClient } from '../support/mcp';
+import type { McpClient } from '../support/mcp';
 import { until } from '../support/until';
 
 /** What happens to a call when something under it breaks. Every caller gets an answer, once. */
@@ -9,8 +9,8 @@ describe('a call in flight', () => {
   let bystander: McpClient;
   const clients: McpClient[] = [];
 
-  const open = async (server = 'fixture', token = app.tokens.alice): Promise<McpClient> => {
-    const client = new McpClient(app.url(server), token);
+  const open = async (user = 'alice'): Promise<McpClient> => {
+    const client = await app.client(user, 'fixture');
     clients.push(client);
     await client.initialize();
     return client;
@@ -19,7 +19,7 @@ describe('a call in flight', () => {
   before(async function () {
     this.timeout(600_000);
     app = await installed();
-    bystander = await open('fixture', app.tokens.bob);
+    bystander = await open('bob');
   });
 
   // While the API server is away the gateway is not ready, and its Service takes no new connections (bead fmo-bgn).

@@ -18,9 +18,8 @@ describe('pods and sessions', () => {
   it('are one for one while sessions open and close, 12 at once', async function () {
     this.timeout(180_000);
     const before = (await app.sessionPods()).length;
-    const clients = Array.from(
-      { length: 12 },
-      (_, i) => new McpClient(app.url('fixture'), i % 2 ? app.tokens.alice : app.tokens.bob),
+    const clients = await Promise.all(
+      Array.from({ length: 12 }, (_, i) => app.client(i % 2 ? 'alice' : 'bob', 'fixture')),
     );
     await Promise.all(clients.map((client) => client.initialize(150_000)));
     const pods = await app.sessionPods();
@@ -33,7 +32,7 @@ describe('pods and sessions', () => {
 
   it('end with DELETE: 204, then 404, and the pod is gone', async function () {
     this.timeout(60_000);
-    const client = new McpClient(app.url('fixture'), app.tokens.alice);
+    const client = await app.client('alice', 'fixture');
     await client.initialize();
     const { name } = await app.podOf(client);
     expect(await client.end()).to.equal(204);
@@ -44,7 +43,7 @@ describe('pods and sessions', () => {
 
   it('end when the child exits by itself: the pod is gone and the client is told 404', async function () {
     this.timeout(60_000);
-    const client = new McpClient(app.url('fixture'), app.tokens.alice);
+    const client = await app.client('alice', 'fixture');
     await client.initialize();
     const { name } = await app.podOf(client);
     await client.call('exit', { code: 3, answer: true });
@@ -56,7 +55,7 @@ describe('pods and sessions', () => {
   it('end when idle: the sweep ends the session with reason idle', async function () {
     this.timeout(120_000);
     const reaped = await app.metric('forgejo_mcp_session_ends_total', { reason: 'idle' });
-    const client = new McpClient(app.url('brief'), app.tokens.alice);
+    const client = await app.client('alice', 'brief');
     await client.initialize();
     const { name } = await app.podOf(client);
     await until(`pod ${name} is gone`, async () => !(await app.sessionPods()).some((p) => p.name === name), 90_000);
@@ -67,7 +66,7 @@ describe('pods and sessions', () => {
 
   it('answer 410 for an id that was never minted, 403 for somebody else, 401 for a bad token, 400 without an id', async function () {
     this.timeout(60_000);
-    const client = new McpClient(app.url('fixture'), app.tokens.alice);
+    const client = await app.client('alice', 'fixture');
     await client.initialize();
     const as = async (token: string | undefined, id: string | undefined) => {
       const other = new McpClient(app.url('fixture'), token);
@@ -76,11 +75,11 @@ describe('pods and sessions', () => {
       await other.close();
       return status;
     };
-    expect(await as(app.tokens.alice, 'f'.repeat(48))).to.equal(410);
-    expect(await as(app.tokens.bob, client.sessionId)).to.equal(403);
+    expect(await as(client.token, 'f'.repeat(48))).to.equal(410);
+    expect(await as(await app.token('bob', 'fixture'), client.sessionId)).to.equal(403);
     expect(await as('0'.repeat(40), client.sessionId)).to.equal(401);
     expect(await as(undefined, client.sessionId)).to.equal(401);
-    expect(await as(app.tokens.alice, undefined)).to.equal(400);
+    expect(await as(client.token, undefined)).to.equal(400);
     await client.end();
     await client.close();
   });
@@ -94,7 +93,7 @@ describe('pods and sessions', () => {
     it(`are not left behind by a start that fails: server ${server} answers ${status} and says what to do`, async function () {
       this.timeout(120_000);
       const before = (await app.sessionPods()).length;
-      const client = new McpClient(app.url(server), app.tokens.alice);
+      const client = await app.client('alice', server);
       const response = await client.request('initialize', {
         protocolVersion: '2025-06-18',
         capabilities: {},

@@ -10,19 +10,20 @@ describe('what the gateway writes', () => {
   before(async function () {
     this.timeout(600_000);
     app = await installed();
-    const client = new McpClient(app.url('fixture'), app.tokens.alice);
+    const client = await app.client('alice', 'fixture');
     await client.initialize();
     const environment = await client.json<Record<string, string>>('env');
     await client.text('stderr', {
-      text: `Authorization: token ${app.tokens.alice} and ${environment.FORGEJO_ACCESS_TOKEN}\n`,
+      text: `Authorization: token ${client.token} and ${environment.FORGEJO_ACCESS_TOKEN}\n`,
       times: 1,
     });
     await client.json('http', {
-      url: `${environment.FORGEJO_URL}/api/v1/user?token=${app.tokens.alice}`,
+      url: `${environment.FORGEJO_URL}/api/v1/user?token=${client.token}`,
       headers: { Authorization: `token ${environment.FORGEJO_ACCESS_TOKEN}` },
     });
-    secrets.set('the Forgejo token of alice', app.tokens.alice);
-    secrets.set('the Forgejo token of bob', app.tokens.bob);
+    await app.token('bob');
+    app.secrets().forEach((value, i) => secrets.set(`token, code, state or cookie ${i + 1} of the logins`, value));
+    secrets.set('the password of alice', app.account('alice').password);
     secrets.set('the session id', client.sessionId!);
     secrets.set("the pod's capability", environment.FORGEJO_ACCESS_TOKEN);
     const keys = JSON.parse(await app.kubectl('get', 'secrets', '-n', app.namespace, '-o', 'json')) as {

@@ -1,5 +1,6 @@
 /** A real forge as a pod of the test cluster: Gitea with the users of scripts/seed-forge.ts, reachable by its Service and by a NodePort. */
 import { randomBytes } from 'node:crypto';
+import { ensureForgeApplications, type ForgeApplications } from '../../scripts/forge-applications';
 import { type Seed, seedForge } from '../../scripts/seed-forge';
 import { cluster, kubectl } from './cluster';
 import { until } from './until';
@@ -14,14 +15,17 @@ export interface ClusterForge {
   readonly apiUrl: string;
   readonly clusterIp: string;
   readonly seed: Seed;
-  /** Full tokens, by user. */
-  readonly tokens: { readonly alice: string; readonly bob: string };
+  /** The gateway's. */
+  readonly applications: ForgeApplications;
   /** Stops it (0) or starts it again (1) and waits until that is so. Its data stays. */
   scale(replicas: 0 | 1): Promise<void>;
 }
 
-/** Deploys the forge anew, waits until it answers, and seeds it. */
-export async function deployForge(): Promise<ClusterForge> {
+/**
+ * Deploys the forge anew, waits until it answers, seeds it, and makes the gateway's applications.
+ * @param gatewayUrl where browsers reach the gateway.
+ */
+export async function deployForge(gatewayUrl: string): Promise<ClusterForge> {
   const { nodeIp } = cluster();
   const publicUrl = `http://${nodeIp}:${NODE_PORT}`;
   const password = randomBytes(18).toString('base64url');
@@ -30,7 +34,8 @@ export async function deployForge(): Promise<ClusterForge> {
     input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects(publicUrl, password) }),
   });
   await healthy(publicUrl);
-  const seed = await seedForge({ url: publicUrl, admin: { name: 'forge-admin', password } });
+  const admin = { name: 'forge-admin', password };
+  const seed = await seedForge({ url: publicUrl, admin });
   const clusterIp = (
     await kubectl(['get', 'service', 'forge', '-n', NAMESPACE, '-o', 'jsonpath={.spec.clusterIP}'])
   ).trim();
@@ -39,7 +44,7 @@ export async function deployForge(): Promise<ClusterForge> {
     apiUrl: `http://forge.${NAMESPACE}.svc.cluster.local:3000`,
     clusterIp,
     seed,
-    tokens: { alice: seed.users.alice.tokens.full, bob: seed.users.bob.tokens.full },
+    applications: await ensureForgeApplications({ url: publicUrl, admin, publicUrl: gatewayUrl }),
     async scale(replicas) {
       await kubectl(['scale', 'statefulset/forge', '-n', NAMESPACE, `--replicas=${replicas}`]);
       if (replicas === 1) return healthy(publicUrl);

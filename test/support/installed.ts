@@ -7,9 +7,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
+import type { Account } from '../../scripts/seed-forge';
 import { apply, cluster, get, kubectl, loadImage, onNode, restart, run, type Component } from './cluster';
 import { deployForge, type ClusterForge } from './cluster-forge';
-import type { McpClient } from './mcp';
+import { Logins } from './logins';
+import { McpClient } from './mcp';
+import type { OAuthBrowser } from './oauth-browser';
 import { until } from './until';
 import { chartValues } from './values';
 
@@ -26,14 +29,20 @@ export interface SessionPod {
 export class Installed {
   readonly namespace = 'mcp';
   readonly sessionsNamespace = 'mcp-sessions';
+  /** Of the encrypted records of logins. */
+  readonly recordsNamespace = 'mcp-logins';
   readonly release = 'forgejo-mcp';
   gatewayClusterIp = '';
+  private readonly oauthSecret = 'forge-applications';
+  private readonly logins: Logins;
 
   /** @param image changes whenever the gateway's image does, whose tag does not. */
   private constructor(
     readonly forge: ClusterForge,
     private readonly image: string,
-  ) {}
+  ) {
+    this.logins = new Logins(forge.publicUrl, (user) => this.account(user));
+  }
 
   /** Loads the images, starts the forge, installs the chart, and waits until all is ready. Each step is told to `say`. */
   static async create(say: (step: string) => void = () => undefined): Promise<Installed> {
@@ -42,13 +51,13 @@ export class Installed {
       .trim()
       .split('\n');
     await loadImage(...archives);
-    say('starting the forge in the cluster, with its users, private repositories and tokens');
+    say("starting the forge in the cluster, with its users, private repositories and the gateway's two applications");
     const gateway = archives.find((archive) => archive.endsWith('/gateway.tar'))!;
     const image = createHash('sha256')
       .update(await readFile(gateway))
       .digest('hex')
       .slice(0, 16);
-    const app = new Installed(await deployForge(), image);
+    const app = new Installed(await deployForge(publicUrl()), image);
     say('helm install');
     await app.install();
     return app;
@@ -63,18 +72,40 @@ export class Installed {
     return join(cluster().state, 'podlogs');
   }
 
-  get tokens(): ClusterForge['tokens'] {
-    return this.forge.tokens;
-  }
-
   get forgeClusterIp(): string {
     return this.forge.clusterIp;
   }
 
   /** The MCP endpoint of a server, reachable from this machine. */
   url(server?: string): string {
-    const base = `http://${this.nodeIp}:${HTTP_PORT}`;
-    return server === undefined ? `${base}/mcp` : `${base}/servers/${server}/mcp`;
+    return server === undefined ? `${publicUrl()}/mcp` : `${publicUrl()}/servers/${server}/mcp`;
+  }
+
+  /** A user of the forge. */
+  account(user: string): Account {
+    const account = this.forge.seed.users[user];
+    if (account === undefined) throw new Error(`the forge has no user ${user}`);
+    return account;
+  }
+
+  /** A new browser of a user's. */
+  browser(user: string): OAuthBrowser {
+    return this.logins.browser(user);
+  }
+
+  /** A user's access token for a server, from the one login there that the run needs. */
+  token(user: string, server?: string): Promise<string> {
+    return this.logins.token(user, this.url(server));
+  }
+
+  /** A client that is logged in. */
+  async client(user: string, server?: string): Promise<McpClient> {
+    return new McpClient(this.url(server), await this.token(user, server));
+  }
+
+  /** Tokens, codes, states and cookies of every login so far. */
+  secrets(): string[] {
+    return this.logins.secrets();
   }
 
   kubectl(...args: string[]): Promise<string> {
@@ -97,9 +128,18 @@ export class Installed {
     }
   }
 
-  /** `helm upgrade --install` with the tests' values, and readiness. */
+  /** The Secret with the applications' secrets, `helm upgrade --install` with the tests' values, and readiness. */
   async install(): Promise<void> {
-    const values = chartValues(`http://${this.nodeIp}:${HTTP_PORT}`, this.forge, this.sessionsNamespace, this.image);
+    await this.keepApplicationSecrets();
+    const { forge, sessionsNamespace, recordsNamespace, oauthSecret, image } = this;
+    const values = chartValues({
+      publicUrl: publicUrl(),
+      forge,
+      sessionsNamespace,
+      recordsNamespace,
+      oauthSecret,
+      image,
+    });
     const folder = await mkdtemp(join(tmpdir(), 'fmo-values-'));
     try {
       const file = join(folder, 'values.json');
@@ -113,7 +153,7 @@ export class Installed {
           '--namespace',
           this.namespace,
         ],
-        ...['--create-namespace', '--values', file, '--wait', '--timeout', '120s'],
+        ...['--values', file, '--wait', '--timeout', '120s'],
       );
     } finally {
       await rm(folder, { recursive: true });
@@ -207,6 +247,18 @@ export class Installed {
     return kubectl(['logs', '-n', this.namespace, `deployment/${this.release}-gateway`, '--tail=-1']);
   }
 
+  /** As an administrator would before the install: the release's namespace and the Secret that the values name. */
+  private async keepApplicationSecrets(): Promise<void> {
+    const { read, write } = this.forge.applications;
+    await apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: this.namespace } });
+    await apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name: this.oauthSecret, namespace: this.namespace },
+      stringData: { 'read-client-secret': read.clientSecret, 'write-client-secret': write.clientSecret },
+    });
+  }
+
   /** The gateway's main process, as the node sees it. */
   private async gatewayPid(): Promise<string> {
     const path = '{.items[0].status.containerStatuses[0].containerID}';
@@ -231,6 +283,11 @@ export class Installed {
       },
     });
   }
+}
+
+/** Where browsers and clients on this machine reach the gateway. */
+function publicUrl(): string {
+  return `http://${cluster().nodeIp}:${HTTP_PORT}`;
 }
 
 let shared: Promise<Installed> | undefined;

@@ -1,14 +1,26 @@
 /** The chart's values for tests and `make up`: a server for each thing that must be seen to work, or to fail well. */
 import type { ClusterForge } from './cluster-forge';
 
-/** @param publicUrl where clients reach the gateway. */
-export function chartValues(
-  publicUrl: string,
-  forge: Pick<ClusterForge, 'publicUrl' | 'apiUrl'>,
-  sessionsNamespace: string,
-  image: string,
-): Record<string, unknown> {
-  const forgejo = { url: forge.publicUrl, apiUrl: forge.apiUrl };
+export interface ChartChoices {
+  /** Where clients reach the gateway. */
+  readonly publicUrl: string;
+  readonly forge: Pick<ClusterForge, 'publicUrl' | 'apiUrl' | 'applications'>;
+  readonly sessionsNamespace: string;
+  readonly recordsNamespace: string;
+  /** The Secret with the applications' secrets. */
+  readonly oauthSecret: string;
+  /** Changes whenever the gateway's image does, whose tag does not. */
+  readonly image: string;
+}
+
+export function chartValues(choices: ChartChoices): Record<string, unknown> {
+  const { publicUrl, forge, sessionsNamespace, recordsNamespace, oauthSecret, image } = choices;
+  const { read, write } = forge.applications;
+  const forgejo = {
+    url: forge.publicUrl,
+    apiUrl: forge.apiUrl,
+    applications: { read: { clientId: read.clientId }, write: { clientId: write.clientId } },
+  };
   const pod = (image: string) => ({
     image,
     imagePullPolicy: 'Never',
@@ -22,9 +34,14 @@ export function chartValues(
     gateway: { podAnnotations: { 'test/image': image } },
     service: { type: 'NodePort', nodePort: 30080 },
     defaultServer: 'forgejo',
+    oauth: { existingSecret: oauthSecret },
     sessions: { namespace: { name: sessionsNamespace } },
+    records: { namespace: { name: recordsNamespace } },
     networkPolicy: { gateway: { opsFrom: [{ ipBlock: { cidr: '0.0.0.0/0' } }] } },
-    config: { sessions: { maxPerUser: 60, maxTotal: 110, opensPerMinutePerUser: 0, opensPerMinute: 0 } },
+    config: {
+      sessions: { maxPerUser: 60, maxTotal: 110, opensPerMinutePerUser: 0, opensPerMinute: 0 },
+      auth: { oauth: { accessTokenLifetime: '1h' } },
+    },
     servers: {
       forgejo: {
         command: ['/child'],
