@@ -2,8 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { decodeJwt } from 'jose';
 import { Installed } from '../test/support/installed';
+import { OAuthApplication } from '../test/support/oauth-application';
 import { until } from '../test/support/until';
 
 const began = Date.now();
@@ -16,13 +17,19 @@ async function main(): Promise<void> {
   const app = await Installed.create(say);
   say(`the gateway is ready: ${app.url()}`);
 
+  say(
+    "two users' clients (the official SDK) are given that URL and nothing else; a script sits at each user's browser",
+  );
   const users = await Promise.all(
     (['alice', 'bob'] as const).map(async (user) => {
-      const transport = new StreamableHTTPClientTransport(new URL(app.url()), {
-        requestInit: { headers: { Authorization: `Bearer ${app.tokens[user]}` } },
+      const browser = app.browser(user);
+      const application = new OAuthApplication((url) => browser.authorize(url, { access: 'read' }), {
+        name: `${user}'s client`,
       });
       const client = new Client({ name: `${user}'s client`, version: '1.0.0' });
-      await client.connect(transport);
+      const transport = await application.connect(client, app.url());
+      const { scope } = decodeJwt<{ scope: string }>(application.tokens()?.access_token ?? '');
+      say(`${user}: 401, discovery, registration; consents to ${scope}, logs in at the forge, and is connected`);
       return { user, client, transport };
     }),
   );
@@ -46,7 +53,9 @@ async function main(): Promise<void> {
   }
   await until('the pods are gone', async () => (await app.sessionPods()).length === 0);
   say('both sessions are ended; session pods: 0');
-  say(`it stays up: MCP endpoint ${app.url()}, token of alice ${app.tokens.alice}; \`make down\` undoes it`);
+  const { name, password } = app.account('alice');
+  say(`it stays up: add ${app.url()} to your MCP client and log in as ${name}, password ${password}`);
+  say('`make down` undoes it');
 }
 
 main().catch((error: unknown) => {
