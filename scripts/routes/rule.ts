@@ -29,8 +29,10 @@ const FILTERS: readonly string[] = [
   'organizations',
   'activities',
   'timeline',
+  'pulls',
+  'pull',
 ] satisfies readonly Filter[];
-const CHECKS: readonly string[] = ['pull', 'issue', 'settings'] satisfies readonly BodyCheck[];
+const CHECKS: readonly string[] = ['pull', 'text', 'issue', 'settings'] satisfies readonly BodyCheck[];
 const FLAGS: readonly string[] = ['open', 'wide', 'tail', 'slashes', 'upload', 'binary', 'text', 'raw', 'proof'];
 
 /** The names of a template's parameters, in order. */

@@ -12,6 +12,8 @@ import { createForgeAgent, DEFAULT_TIMEOUTS, Forge, splitBase } from '../../src/
 import { CompiledPolicy } from '../../src/forgejo/policy';
 import { checkBody } from '../../src/forgejo/proxy/body';
 import { filterAnswer } from '../../src/forgejo/proxy/filter';
+import { Mentions } from '../../src/forgejo/proxy/mentions';
+import type { BodyCheck } from '../../src/forgejo/routes/route';
 import {
   DownloadLinks,
   insideForge,
@@ -368,6 +370,21 @@ describe('answers under a restricting policy', () => {
     ]);
   });
 
+  it('describe no repository of a pull request’s branches that it does not cover', () => {
+    const own = { ref: 'main', sha: 'a', repo: repository('acme/app') };
+    const fork = { ref: 'change', sha: 'b', label: 'x:change', repo: repository('x/fork') };
+    const pull = { number: 1, title: 'from a fork', head: fork, base: own };
+    const cut = { ...pull, head: { ...fork, repo: null } };
+    expect(filterAnswer('pull', LIMITED, pull)).to.deep.equal(cut);
+    expect(filterAnswer('pulls', LIMITED, [pull, { ...pull, head: own }, { head: { repo: null } }])).to.deep.equal([
+      cut,
+      { ...pull, head: own },
+      { head: { repo: null } },
+    ]);
+    for (const answer of ['text', [], null])
+      expect(codeOf(() => filterAnswer('pull', LIMITED, answer))).to.equal('UPSTREAM_INVALID');
+  });
+
   it('are withheld where they have not the expected shape', () => {
     for (const answer of [{}, 'text', 1])
       expect(codeOf(() => filterAnswer('issues', LIMITED, answer))).to.equal('UPSTREAM_INVALID');
@@ -376,8 +393,12 @@ describe('answers under a restricting policy', () => {
 });
 
 describe('bodies under a restricting policy', () => {
-  const check = (kind: 'pull' | 'issue' | 'settings', body: Record<string, unknown>) =>
-    codeOf(() => checkBody(kind, LIMITED, body));
+  const check = (kind: BodyCheck, body: Record<string, unknown>) =>
+    codeOf(() => checkBody(kind, LIMITED, mentions, body));
+  const mentions = new Mentions([
+    { origin: 'https://forge.example', path: '/git' },
+    { origin: 'http://10.0.0.1:3000', path: '' },
+  ]);
 
   it('may not name a branch of a repository outside it, in any spelling that Go reads as the same name', () => {
     expect(check('pull', { head: 'feature/x', base: 'main' })).to.equal('none');
@@ -392,6 +413,41 @@ describe('bodies under a restricting policy', () => {
     ])
       expect(check('pull', body)).to.equal('POLICY_REFUSED');
     expect(check('pull', { head: 'main', Head: 'other:main' })).to.equal('REQUEST_REFUSED');
+  });
+
+  const texts: readonly (readonly [string, string])[] = [
+    ['none', 'see #1, acme/app#2 and FRIEND/any!3; either/or, a/b c#1, and/or#x'],
+    ['none', 'https://other.example/x/y/issues/1 and https://other.example/x/y#1'],
+    ['none', 'https://forge.example/git/acme/app/issues/1 https://forge.example/git/x/y/src/branch/main'],
+    ['none', 'https://other.example/x/y/issues/1, src/x/y/issues/1.txt, /acme/app/issues/1'],
+    ['POLICY_REFUSED', '[a](/x/y/issues/1)'],
+    ['POLICY_REFUSED', '[a]: </x/y/pulls/1>'],
+    ['POLICY_REFUSED', '[a](file:///x/y/issues/1)'],
+    ['POLICY_REFUSED', '[a](http:/x/y/issues/1)'],
+    ['POLICY_REFUSED', '[a](//me@/x/y/issues/1)'],
+    ['POLICY_REFUSED', 'https://forge.example/x/y/issues/1'],
+    ['POLICY_REFUSED', 'x/y#1'],
+    ['POLICY_REFUSED', 'closes acme/other#12.'],
+    ['POLICY_REFUSED', 'acme/app#1 (x/y!2)'],
+    ['POLICY_REFUSED', '[X/Y#1]'],
+    ['POLICY_REFUSED', '"x/y#1"'],
+    ['POLICY_REFUSED', 'a\nx/y#1\nb'],
+    ['POLICY_REFUSED', 'https://forge.example/git/x/y/issues/1'],
+    ['POLICY_REFUSED', '[a](//FORGE.example:443/git/x/y/pulls/1#comment)'],
+    ['POLICY_REFUSED', '<http://me@10.0.0.1:3000/x/y/issues/1>'],
+    ['POLICY_REFUSED', 'https://forge.example/git/acme/app/issues/1,https://forge.example/git/x/y/issues/1'],
+  ];
+  for (const [verdict, text] of texts)
+    it(`may ${verdict === 'none' ? '' : 'not '}mention ${JSON.stringify(text)}`, () => {
+      expect(check('text', { body: text })).to.equal(verdict);
+      expect(check('text', { title: 'x', comments: [{ deep: { body: text } }] })).to.equal(verdict);
+      expect(check('pull', { head: 'x', base: 'main', body: text })).to.equal(verdict);
+    });
+
+  it('are looked through in time that grows with their length only', () => {
+    const long = 1_000_000;
+    for (const text of ['a', '/', 'a/', '//a', 'a/b', '//@', 'acme/app', '.-/'])
+      expect(check('text', { body: text.repeat(long / text.length) })).to.equal('none');
   });
 
   it('may not name an issue of a repository outside it', () => {

@@ -32,6 +32,11 @@ const PASSED = [
 ] as const;
 /** They count what the policy took out. */
 const COUNTS = new Set<string>(['x-total-count', 'x-pagecount', 'etag']);
+/** It names an answer that the policy changed. */
+const NAMES = new Set<string>(['etag']);
+const NONE = new Set<string>();
+/** Filters that take out no entry. */
+const COUNTED = new Set<Filter>(['pulls', 'pull']);
 
 const single = (value: string | string[] | undefined): string | undefined =>
   Array.isArray(value) ? value.join(', ') : value;
@@ -42,13 +47,13 @@ function writeHead(
   response: ServerResponse,
   answer: Answer,
   context: LinkContext,
-  options: { readonly filtered: boolean; readonly untouched: boolean },
+  options: { readonly without: ReadonlySet<string>; readonly untouched: boolean },
 ): void {
   response.statusCode = answer.status;
   response.setHeader('X-Content-Type-Options', 'nosniff');
   for (const name of PASSED) {
     const value = single(answer.headers[name]);
-    if (value !== undefined && !(options.filtered && COUNTS.has(name))) response.setHeader(name, value);
+    if (value !== undefined && !options.without.has(name)) response.setHeader(name, value);
   }
   const length = single(answer.headers['content-length']);
   if (options.untouched && length !== undefined) response.setHeader('Content-Length', length);
@@ -105,7 +110,8 @@ export async function writeAnswer(
     const whole = filterAnswer(restriction.filter, restriction.policy, await readJson(answer));
     body = Readable.from([Buffer.from(JSON.stringify(whole))], { objectMode: false });
   }
-  writeHead(response, answer, context, { filtered, untouched: !rewritten && !filtered });
+  const without = !filtered ? NONE : COUNTED.has(restriction.filter) ? NAMES : COUNTS;
+  writeHead(response, answer, context, { without, untouched: !rewritten && !filtered });
   if (bodiless) {
     answer.body.resume();
     response.end();

@@ -1,10 +1,11 @@
-/** The request body on its way to the forge: of a known type, within its limit, counted, and in three cases looked into. */
+/** The request body on its way to the forge: of a known type, within its limit, counted, and in four cases looked into. */
 import { Readable } from 'node:stream';
 import { AppError } from '../../errors';
 import { checkReference, type Policy } from '../policy';
 import type { BodyCheck, Route } from '../routes/route';
 import type { Exchange } from './exchange';
 import { IncomingBody } from './incoming';
+import type { Mentions } from './mentions';
 import { readUpload } from './multipart';
 
 /** What goes upstream. */
@@ -13,8 +14,15 @@ export interface Body {
   readonly stream: Readable | undefined;
 }
 
+/** What a restricting policy wants to know of a body. */
+export interface BodyRestriction {
+  readonly kind: BodyCheck;
+  readonly policy: Policy;
+  readonly mentions: Mentions;
+}
+
 /** Longest body that is looked into under a restricting policy. */
-const MAX_CHECKED = 1024 * 1024;
+const MAX_CHECKED = 4 * 1024 * 1024;
 
 const refuse = (code: 'CONTENT_TYPE' | 'REQUEST_REFUSED' | 'BODY_TOO_LARGE', what: string): never => {
   throw new AppError(code, `The credential proxy refused the request: ${what}.`);
@@ -64,7 +72,7 @@ function member(object: Record<string, unknown>, name: string): unknown {
 }
 
 /** Throws `POLICY_REFUSED` where the body reaches for a repository that the policy does not cover. */
-export function checkBody(kind: BodyCheck, policy: Policy, object: Record<string, unknown>): void {
+export function checkBody(kind: BodyCheck, policy: Policy, mentions: Mentions, object: Record<string, unknown>): void {
   const deny = (message: string): never => {
     throw new AppError('POLICY_REFUSED', message, { detail: 'reference' });
   };
@@ -74,8 +82,12 @@ export function checkBody(kind: BodyCheck, policy: Policy, object: Record<string
         const value = member(object, name);
         if (typeof value === 'string') checkReference(policy, value, `"${name}"`);
       }
+      mentions.check(policy, object);
       return;
     }
+    case 'text':
+      mentions.check(policy, object);
+      return;
     case 'issue': {
       const owner = member(object, 'owner');
       const name = member(object, 'repo');
@@ -106,7 +118,7 @@ export async function prepareBody(
   route: Route,
   options: {
     readonly limit: number;
-    readonly check: { readonly kind: BodyCheck; readonly policy: Policy } | undefined;
+    readonly check: BodyRestriction | undefined;
     readonly moved: () => void;
   },
 ): Promise<Body> {
@@ -127,7 +139,7 @@ export async function prepareBody(
   const stream = new IncomingBody(exchange, options.limit, options.moved);
   if (options.check !== undefined) {
     const object = await readObject(stream);
-    checkBody(options.check.kind, options.check.policy, object);
+    checkBody(options.check.kind, options.check.policy, options.check.mentions, object);
     const text = Buffer.from(JSON.stringify(object));
     return {
       headers: { 'content-type': type, 'content-length': String(text.length) },

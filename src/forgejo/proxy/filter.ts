@@ -67,6 +67,10 @@ export function filterAnswer(filter: Filter, policy: Policy, answer: unknown): u
       return single(isObject(answer) ? answer['repository'] : undefined);
     case 'timeline':
       return keep(answer, () => true).map((item) => withoutForeignIssue(item, repository));
+    case 'pulls':
+      return keep(answer, () => true).map((item) => withoutForeignBranch(item, repository));
+    case 'pull':
+      return isObject(answer) ? withoutForeignBranch(answer, repository) : invalid();
   }
 }
 
@@ -78,4 +82,15 @@ function withoutForeignIssue(item: Json, allowed: (repository: unknown) => boole
   if (quoted.length === 0) return item;
   const gone = new Set([...quoted, 'ref_comment', 'body', 'ref_commit_sha']);
   return Object.fromEntries(Object.entries(item).filter(([key]) => !gone.has(key)));
+}
+
+/** A pull request without the description of a repository outside the policy, as the forge shows one whose fork is gone: `repo` is null. */
+function withoutForeignBranch(item: Json, allowed: (repository: unknown) => boolean): Json {
+  const changed = { ...item };
+  for (const key of ['head', 'base']) {
+    const branch = item[key];
+    if (isObject(branch) && isObject(branch['repo']) && !allowed(branch['repo']))
+      changed[key] = { ...branch, repo: null };
+  }
+  return changed;
 }

@@ -15,6 +15,7 @@ import type { Exchange } from './exchange';
 import { checkRequest } from './hygiene';
 import { type LinkContext, type LinkProofs, takeProof } from './links';
 import { isListing, readListing } from './listing';
+import { Mentions } from './mentions';
 import type { CompleteOptions } from './options';
 import type { SourceProof } from './source';
 import { type Answer, callForge, Deadline, failure } from './upstream';
@@ -33,17 +34,24 @@ export interface Shared {
   base(): string;
 }
 
+/** What holds for a session, and its forge. */
+interface Known {
+  readonly policy: Policy;
+  readonly forge: Forge;
+  readonly mentions: Mentions;
+}
+
 /** Compiled policies and forges, one for each server's spec and each choice as they are now; a changed one is another object. */
 export class Servers {
-  private readonly known = new WeakMap<ServerSpec, { policy: CompiledPolicy; forge: Forge }>();
+  private readonly known = new WeakMap<ServerSpec, Known>();
   private readonly choices = new WeakMap<Choice, CompiledPolicy>();
 
   constructor(private readonly shared: Shared) {}
 
   /** What holds for a session now: its server's policy, narrowed by its user's choice. */
-  of({ server, choice }: ProxySession): { readonly policy: Policy; readonly forge: Forge } {
-    const { policy, forge } = this.ofServer(server);
-    return { policy: choice === undefined ? policy : narrowed(policy, this.ofChoice(choice)), forge };
+  of({ server, choice }: ProxySession): Known {
+    const known = this.ofServer(server);
+    return choice === undefined ? known : { ...known, policy: narrowed(known.policy, this.ofChoice(choice)) };
   }
 
   private ofChoice(choice: Choice): CompiledPolicy {
@@ -52,14 +60,12 @@ export class Servers {
     return compiled;
   }
 
-  private ofServer(server: ServerSpec): { readonly policy: CompiledPolicy; readonly forge: Forge } {
+  private ofServer(server: ServerSpec): Known {
     const found = this.known.get(server);
     if (found !== undefined) return found;
     const { agent, options } = this.shared;
-    const made = {
-      policy: new CompiledPolicy(server.policy),
-      forge: new Forge(server.forgejo, agent, options.clock, options.timeouts),
-    };
+    const forge = new Forge(server.forgejo, agent, options.clock, options.timeouts);
+    const made = { policy: new CompiledPolicy(server.policy), forge, mentions: new Mentions([forge.web, forge.api]) };
     this.known.set(server, made);
     return made;
   }
@@ -111,7 +117,7 @@ export async function run(
   enter(session);
   const raw = checkRequest(request);
   const method = request.method ?? '';
-  const { policy, forge } = servers.of(session);
+  const { policy, forge, mentions } = servers.of(session);
 
   const { query, proof } = takeProof(raw.query);
   const target: Target = { ...raw, query };
@@ -119,6 +125,9 @@ export async function run(
   // Read once here for the grant's scopes and once for the server's policy: the narrower one holds.
   const access = session.access === 'write' && session.server.policy.access === 'write' ? 'write' : 'read';
   let decision: Decision = decide(policy, access, match);
+  // A forge takes members of a body that is not there from the query.
+  if (decision.body !== undefined && query !== undefined)
+    mentions.check(policy, [...new URLSearchParams(query).values()]);
   if (decision.proof === true && !shared.proofs.check(session.name, target.path, proof))
     throw new AppError(
       'POLICY_REFUSED',
@@ -136,7 +145,7 @@ export async function run(
   try {
     const body = await prepareBody(exchange, match.route, {
       limit: options.limits.bodyBytes,
-      check: decision.body === undefined ? undefined : { kind: decision.body, policy },
+      check: decision.body === undefined ? undefined : { kind: decision.body, policy, mentions },
       moved: deadline.moved,
     });
     const permit = (location: string): Target => {

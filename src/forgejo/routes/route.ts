@@ -14,11 +14,14 @@ export type Filter =
   | 'notification'
   | 'organizations' // an array of organisations
   | 'activities' // an array of events, each with its repository
-  | 'timeline'; // an array of comments, some with an issue of another repository
+  | 'timeline' // an array of comments, some with an issue of another repository
+  | 'pulls' // an array of pull requests, each describing the repositories of its two branches
+  | 'pull'; // one pull request
 
 /** Which names of other repositories a body can carry. */
 export type BodyCheck =
-  | 'pull' // `head` as `owner:branch`
+  | 'pull' // `head` as `owner:branch`, and texts
+  | 'text' // texts that mention issues of other repositories
   | 'issue' // `owner` and `repo` of another issue
   | 'settings'; // `private: false`, `internal`, `name`: shows or moves the repository
 
