@@ -6,8 +6,8 @@ import { expect } from 'chai';
 import {
   type Attempt,
   cimdNamespace,
+  type DocumentNamespace,
   INTERNAL,
-  type Namespace,
   PUBLIC,
   PUBLIC_CLOSED,
   PUBLIC_MUTE,
@@ -19,7 +19,7 @@ const HOST = 'client.test-host.org';
 const base64 = (text: string | Buffer): string => Buffer.from(text).toString('base64');
 
 describe('CIMD: the fetch of a client metadata document', () => {
-  let namespace: Namespace;
+  let namespace: DocumentNamespace;
 
   before(async () => {
     namespace = await cimdNamespace();

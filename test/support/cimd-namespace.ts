@@ -2,7 +2,6 @@
  * Runs inside of a network namespace that has nothing but a loopback device with public addresses on it: an https host, places that must never be
  * connected to, a name server, and the real fetch of client metadata documents. `cimd.ts` starts it and tells it what to try.
  */
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -18,6 +17,7 @@ import { createCertificate } from '../../src/forgejo/proxy/tls';
 import { collection } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
 import { type Attempt, INTERNAL, type Outcome, PUBLIC, PUBLIC_MUTE, PUBLIC_V6, type Report } from './cimd';
+import { AAAA, nameServer, type Zone } from './name-server';
 import { keptLog } from './silent-log';
 
 const DAY = 86_400_000;
@@ -64,45 +64,11 @@ function answer(req: IncomingMessage, res: ServerResponse): void {
   }
 }
 
-/** A name server over UDP (RFC 1035): answers from the attempt's zone; is silent about names with `slow` in them, and about IPv6 for those with `deaf`. */
-async function nameServer(): Promise<void> {
-  const socket = createSocket('udp4').on('message', (query, peer) => {
-    const labels: string[] = [];
-    let at = 12;
-    for (let size = query[at] ?? 0; size > 0; size = query[at] ?? 0) {
-      labels.push(query.toString('latin1', at + 1, at + 1 + size));
-      at += size + 1;
-    }
-    const name = labels.join('.');
-    const type = query.readUInt16BE(at + 1);
-    report.names.push(name);
-    if (name.includes('slow') || (name.includes('deaf') && type === 28)) return;
-    const zone = attempt.zone?.[name];
-    const found = (zone ?? []).map(bytesOf).filter((bytes) => bytes.length === (type === 1 ? 4 : 16));
-    const head = Buffer.alloc(12);
-    query.copy(head, 0, 0, 2);
-    head.writeUInt16BE(zone === undefined ? 0x8183 : 0x8180, 2);
-    head.writeUInt16BE(1, 4);
-    head.writeUInt16BE(found.length, 6);
-    const records = found.map((bytes) => {
-      const record = Buffer.alloc(12);
-      record.writeUInt16BE(0xc00c, 0);
-      record.writeUInt16BE(type, 2);
-      record.writeUInt16BE(1, 4);
-      record.writeUInt16BE(bytes.length, 10);
-      return Buffer.concat([record, bytes]);
-    });
-    socket.send(Buffer.concat([head, query.subarray(12, at + 5), ...records]), peer.port, peer.address);
-  });
-  socket.bind(53, '127.0.0.1');
-  await once(socket, 'listening');
-}
-
-/** IPv4 as it is written; IPv6 in eight groups. */
-function bytesOf(address: string): Buffer {
-  if (!address.includes(':')) return Buffer.from(address.split('.').map(Number));
-  return Buffer.from(address.split(':').flatMap((group) => [parseInt(group, 16) >> 8, parseInt(group, 16) & 0xff]));
-}
+/** The attempt's zone; silent about names with `slow` in them, and about IPv6 for those with `deaf`. */
+const zone: Zone = (name, type) => {
+  report.names.push(name);
+  return name.includes('slow') || (name.includes('deaf') && type === AAAA) ? 'silent' : attempt.zone?.[name];
+};
 
 async function listen(server: Server, address: string, port: number): Promise<void> {
   server.listen({ host: address, port, ipv6Only: true });
@@ -131,7 +97,7 @@ async function main(): Promise<void> {
       await listen(server, address, port);
     }
   }
-  await nameServer();
+  await nameServer(zone);
   process.on('message', (message) => {
     void run(message as Attempt).then((result) => process.send?.(result));
   });

@@ -1,9 +1,5 @@
 /** Client metadata documents fetched inside of a network namespace of the test's own, where public addresses are the test's. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { Namespace } from './namespace';
 
 /** Addresses of the public Internet, in a namespace that has no way to it. */
 export const PUBLIC = '20.20.20.20';
@@ -59,66 +55,21 @@ export interface Report {
   cookies: number;
 }
 
-export interface Namespace {
+export interface DocumentNamespace {
   try(attempt: Attempt): Promise<Report>;
   stop(): Promise<void>;
 }
 
-/** Search domains as a pod has them: the name server answers for what a resolver makes of them, too. */
-const RESOLV_CONF =
-  'nameserver 127.0.0.1\nsearch svc.cluster.local cluster.local\noptions ndots:5 timeout:1 attempts:1\n';
-
 /** Starts the namespace; as root. Everything in it ends with its one process. */
-export async function cimdNamespace(): Promise<Namespace> {
-  const folder = mkdtempSync(join(tmpdir(), 'fmo-cimd-'));
-  const resolvConf = join(folder, 'resolv.conf');
-  writeFileSync(resolvConf, RESOLV_CONF);
-  const v4 = [PUBLIC, PUBLIC_MUTE, PUBLIC_CLOSED, '10.1.2.3', '169.254.169.254'];
-  const steps = [
-    'mount --make-rprivate /',
-    `mount --bind ${resolvConf} /etc/resolv.conf`,
-    'ip link set lo up',
-    ...v4.map((address) => `ip address add ${address}/32 dev lo`),
-    ...[PUBLIC_V6, 'fd00:1::1'].map((address) => `ip -6 address add ${address}/128 dev lo nodad`),
-    'exec "$0" "$@"',
-  ];
-  const program = [process.execPath, '-r', 'ts-node/register/transpile-only', join(__dirname, 'cimd-namespace.ts')];
-  const child = spawn('unshare', ['--net', '--mount', 'sh', '-c', steps.join(' && '), ...program], {
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    env: {
-      ...process.env,
-      // Neither may change what the fetch does.
-      HTTPS_PROXY: 'http://10.1.2.3:80',
-      NODE_USE_ENV_PROXY: '1',
-      NODE_TLS_REJECT_UNAUTHORIZED: '0',
-      NODE_NO_WARNINGS: '1',
-    },
+export async function cimdNamespace(): Promise<DocumentNamespace> {
+  const namespace = await Namespace.start({
+    program: 'cimd-namespace.ts',
+    addresses: [PUBLIC, PUBLIC_MUTE, PUBLIC_CLOSED, '10.1.2.3', '169.254.169.254', PUBLIC_V6, 'fd00:1::1'],
+    // None of them may change what the fetch does.
+    env: { HTTPS_PROXY: 'http://10.1.2.3:80', NODE_USE_ENV_PROXY: '1', NODE_TLS_REJECT_UNAUTHORIZED: '0' },
   });
-  await next(child);
   return {
-    async try(attempt) {
-      child.send(attempt);
-      return (await next(child)) as Report;
-    },
-    async stop() {
-      const exited = once(child, 'exit', { signal: AbortSignal.timeout(10_000) });
-      child.disconnect();
-      await exited;
-      rmSync(folder, { recursive: true });
-    },
+    try: async (attempt) => (await namespace.ask(attempt)) as Report,
+    stop: () => namespace.stop(),
   };
-}
-
-/** The child's next message; rejects when it exits instead. */
-async function next(child: ChildProcess): Promise<unknown> {
-  const done = new AbortController();
-  const signal = AbortSignal.any([done.signal, AbortSignal.timeout(30_000)]);
-  try {
-    return await Promise.race([
-      once(child, 'message', { signal }).then(([message]) => message as unknown),
-      once(child, 'exit', { signal }).then(([code]) => Promise.reject(new Error(`the namespace exited with ${code}`))),
-    ]);
-  } finally {
-    done.abort();
-  }
 }
