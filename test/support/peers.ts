@@ -203,22 +203,46 @@ export interface ClientAnswer {
   readonly ms: number;
 }
 
+/** A client that logs in by itself: see test/peers/python-client/client.py. */
+export interface OAuthSettings {
+  readonly name: string;
+  readonly redirectUri: string;
+  /** Of a client ID metadata document; else the SDK registers the client. */
+  readonly documentUrl?: string;
+}
+
 /** The official Python or Go client, driven action by action: see test/peers/python-client/client.py. */
 export class ScriptedClient extends JsonLinesProcess {
-  /** @param token goes by the environment, so that it is in no process list. */
+  /** @param token goes by the environment, so that it is in no process list. @param oauth has the Python one log in by itself. */
   static async start(
     kind: 'python' | 'go',
     url: string,
     token?: string,
     headers?: Readonly<Record<string, string>>,
+    oauth?: OAuthSettings,
   ): Promise<ScriptedClient> {
     const environment = {
       ...(token === undefined ? {} : { MCP_TOKEN: token }),
       ...(headers ? { MCP_HEADERS: JSON.stringify(headers) } : {}),
+      ...(oauth ? { MCP_OAUTH: JSON.stringify(oauth) } : {}),
     };
     if (kind === 'go') return new ScriptedClient(join(await peerFolder('go-client'), 'go-client'), [url], environment);
     const python = join(await peerFolder('python-client'), 'bin/python');
     return new ScriptedClient(python, [join(PEERS, 'python-client/client.py'), url], environment);
+  }
+
+  /**
+   * Opens a session as a client that has no token: the SDK meets the 401 and asks for a browser, which follows the authorization URL as far as the
+   * client's redirect URI. Gives the result of `initialize`; throws if it failed, or asked for no login.
+   */
+  async logIn(browse: (url: URL) => Promise<URL>): Promise<any> {
+    this.send({ do: 'initialize' });
+    const asked = await this.next();
+    if (asked.did !== 'authorize') throw new Error(`it asked for no login: ${JSON.stringify(asked)}`);
+    this.send({ url: await browse(new URL(asked.url as string)) });
+    const answer = (await this.next()) as ClientAnswer;
+    if (!answer.ok) throw new Error(`initialize failed: ${JSON.stringify(answer.error)}`);
+    return answer.result;
   }
 
   /** Does one action and gives what came of it, a failure too. */

@@ -1,7 +1,8 @@
 """client.py URL: an MCP client on the official Python SDK, driven by lines of JSON.
 
-The bearer token is in MCP_TOKEN, if any; MCP_HEADERS may hold further headers as a JSON object. Each line on stdin is an action, each line
-on stdout what came of it, in the same order:
+The bearer token is in MCP_TOKEN, if any; MCP_HEADERS may hold further headers as a JSON object. With MCP_OAUTH the SDK logs in by itself: a JSON
+object with "redirectUri", "name", and "documentUrl" for a client ID metadata document in place of a registration. Each line on stdin is an
+action, each line on stdout what came of it, in the same order:
 
     {"do": "initialize"}                                   opens a session; with "mode": "auto" as the SDK does by default
     {"do": "tools"}                                        names of the tools
@@ -9,6 +10,7 @@ on stdout what came of it, in the same order:
     {"do": "ping"}
     {"do": "close"}                                        ends the session (DELETE) and the program; so does the end of stdin
 
+While it logs in it says {"did": "authorize", "url"}, where a person's browser would open, and waits for {"url"}, where that browser came back.
 An answer is {"did", "ok": true, "result", "ms"}, or {"did", "ok": false, "error": {"type", "message", "code"?, "status"?}, "ms"}.
 What the server asks the client is answered as the table `answers` says, and counted in the result of the call.
 """
@@ -20,18 +22,71 @@ import logging
 import os
 import sys
 import time
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
+from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+
+
+def say(message: dict) -> None:
+    print(json.dumps(message), flush=True)
+
+
+class Login:
+    """What the SDK asks an application for in a login: a place to keep things, and a person with a browser."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self.reader = reader
+        self.tokens: OAuthToken | None = None
+        self.client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.tokens
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.tokens = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+    async def redirect(self, url: str) -> None:
+        say({"did": "authorize", "url": url})
+
+    async def callback(self) -> AuthorizationCodeResult:
+        answer = dict(parse_qsl(urlsplit(json.loads(await self.reader.readline())["url"]).query))
+        if "code" not in answer:
+            raise RuntimeError(f"the login was refused: {answer.get('error')}")
+        return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
+
+    def provider(self, url: str, settings: dict) -> OAuthClientProvider:
+        return OAuthClientProvider(
+            url,
+            OAuthClientMetadata(
+                client_name=settings["name"],
+                redirect_uris=[settings["redirectUri"]],
+                grant_types=["authorization_code", "refresh_token"],
+                response_types=["code"],
+            ),
+            self,
+            self.redirect,
+            self.callback,
+            client_metadata_url=settings.get("documentUrl"),
+        )
 
 
 class Conversation:
     """One connection and what the server said in it unasked."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: Login) -> None:
         self.url = url
+        self.login = login
         self.stack = contextlib.AsyncExitStack()
         self.client: Client | None = None
         self.session_id: str | None = None
@@ -43,8 +98,15 @@ class Conversation:
         headers = json.loads(os.environ.get("MCP_HEADERS", "{}"))
         if token := os.environ.get("MCP_TOKEN"):
             headers["Authorization"] = f"Bearer {token}"
+        oauth = os.environ.get("MCP_OAUTH")
         http = await self.stack.enter_async_context(
-            httpx2.AsyncClient(headers=headers, timeout=httpx2.Timeout(30, read=300), event_hooks={"response": [self.seen]}, trust_env=False)
+            httpx2.AsyncClient(
+                headers=headers,
+                auth=self.login.provider(self.url, json.loads(oauth)) if oauth else None,
+                timeout=httpx2.Timeout(30, read=300),
+                event_hooks={"response": [self.seen]},
+                trust_env=False,
+            )
         )
         # The SDK's own limit of 1 MiB for an event is about memory; here messages of any size must pass.
         transport = streamable_http_client(self.url, http_client=http, max_sse_event_size=None)
@@ -136,7 +198,7 @@ async def main(url: str) -> int:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=64 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    conversation = Conversation(url)
+    conversation = Conversation(url, Login(reader))
     closing = {"do": "close"}
     while True:
         line = await reader.readline()
@@ -153,7 +215,7 @@ async def main(url: str) -> int:
         except Exception as error:
             said |= {"ok": False, "error": failure(error, conversation.status)}
         said["ms"] = round((time.perf_counter() - began) * 1000, 2)
-        print(json.dumps(said), flush=True)
+        say(said)
         if action["do"] == "close":
             return 0
 
