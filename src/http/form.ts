@@ -4,6 +4,9 @@ import { AppError } from '../errors';
 import type { BodyReader } from './mcp/body';
 import type { Outgoing } from './handler';
 
+/** Bytes: the longest list of names that a page takes, every character of it escaped, and as much again. Strangers send forms too. */
+const MAX_BYTES = 128 * 1024;
+
 /**
  * Reads a POST of `application/x-www-form-urlencoded`.
  * @param origin our own.
@@ -24,7 +27,7 @@ export async function readForm(
   if (type.trim().toLowerCase() !== 'application/x-www-form-urlencoded') {
     throw new AppError('CONTENT_TYPE', 'This is not the form of the page.');
   }
-  const { text, release } = await bodies.read(req, res);
+  const { text, release } = await bodies.read(req, res, MAX_BYTES);
   release();
   return new URLSearchParams(text);
 }

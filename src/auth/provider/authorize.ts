@@ -20,6 +20,9 @@ const KNOWN = [
   'state',
 ];
 
+/** A name of no response mode. */
+const NO_MODE = 'unsupported';
+
 /**
  * The request with our scopes only (all of them where none was asked for: the user chooses on the consent page), prompts that mean something
  * here, and the resource by its one name. What came twice stays so, to be refused.
@@ -37,6 +40,8 @@ export function tidyAuthorizationRequest(query: Query, urls: ResourceUrls): Quer
     if (prompts.length > 0) tidy.prompt = prompts.join(' ');
     else delete tidy.prompt;
   }
+  // oidc-provider has others however it is configured: one that a client does not expect leaves the code where it does not look, and others do.
+  if (typeof tidy.response_mode === 'string' && tidy.response_mode !== 'query') tidy.response_mode = NO_MODE;
   const resources = [tidy.resource ?? urls.default].flat().map((resource) => urls.canonical(resource) ?? resource);
   const unique = [...new Set(resources)];
   tidy.resource = unique.length === 1 ? unique[0] : unique;

@@ -105,6 +105,9 @@ export class AuthorizationServer {
   async pendingLogin(req: Request, res: Response): Promise<PendingLogin> {
     const { provider } = this.#current();
     const { uid, params } = await asAppError(() => provider.interactionDetails(req, res));
+    // The cookie alone says which login it is. One that somebody else could set for more paths than its own must not bring in another.
+    const path = (req.url ?? '').split('?', 1)[0] ?? '';
+    if (!`${path}/`.startsWith(`${this.#options.interactionPath(uid)}/`)) throw lost();
     const { client_id: clientId, redirect_uri: redirectUri, resource, scope } = params as Record<string, string>;
     const client = await asAppError(() => provider.Client.find(clientId ?? ''));
     if (clientId === undefined || redirectUri === undefined || resource === undefined || client === undefined) {

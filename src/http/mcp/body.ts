@@ -32,12 +32,16 @@ export class BodyReader {
   /**
    * Reads the body whole.
    *
+   * @param maxBytes where less than for all others is enough.
    * @returns the text, and what to call once when it is no longer held.
    * @throws AppError `BODY_TOO_LARGE` (RFC 9110, 15.5.14), `OVERLOADED` when all bodies together are too many, `PARSE` when it is not
    * UTF-8 (RFC 8259, 8.1), `INVALID_REQUEST` when it was cut off or did not arrive in time.
    */
-  async read(req: IncomingMessage, res: ServerResponse): Promise<{ text: string; bytes: Buffer; release: () => void }> {
-    const { maxBytes } = this.#limits;
+  async read(
+    req: IncomingMessage,
+    res: ServerResponse,
+    maxBytes = this.#limits.maxBytes,
+  ): Promise<{ text: string; bytes: Buffer; release: () => void }> {
     const declared = Number(req.headers['content-length'] ?? 0);
     if (declared > maxBytes) throw this.#refuse(req, res, tooLarge(maxBytes));
     let held = 0;
