@@ -61,6 +61,9 @@ test-unit: setup ## The quick tests, in seconds
 test-integration: setup ## Real children, a real forge, real clients; no cluster
 	@$(MOCHA) 'test/{contract,integration}/**/*.test.ts'
 
+soak: setup ## Ten sessions at two gateways for five minutes, with tokens that live for seconds (FMO_SOAK_SECONDS)
+	@FMO_SOAK_SECONDS=$${FMO_SOAK_SECONDS:-300} $(MOCHA) test/integration/oauth-rotation.test.ts
+
 test-e2e: setup ## Tests on the real cluster, which must be up
 	@eval "$$(test/cluster/env.sh)" && $(MOCHA) 'test/e2e/**/*.test.ts'
 
@@ -70,4 +73,4 @@ coverage: setup ## Branch coverage of src/sessions and src/bridge, at least 95 %
 bench: setup ## Session open and call latency beside their baselines, on one machine and on the cluster
 	@$(TS) bench/main.ts
 
-.PHONY: help setup run up down cluster cluster-down images build launcher lint format types test test-unit test-integration test-e2e coverage bench
+.PHONY: help setup run up down cluster cluster-down images build launcher lint format types test test-unit test-integration soak test-e2e coverage bench
