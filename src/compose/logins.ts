@@ -217,6 +217,7 @@ export function serveLogins(options: LoginsOptions): Served {
         findServer: (name) => byName.get(name ?? config.defaultServer),
         scopes: options.scopes,
       },
+      home: { endpoint: urls.default, forge: byName.get(config.defaultServer)?.forgejo.url ?? '' },
     },
   };
 }

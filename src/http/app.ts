@@ -9,7 +9,8 @@ import { loginPages, type LoginPages } from './login/pages';
 import { type ConnectionsPages, showConnections, takeConnections } from './connections/pages';
 import { discovery, type FindDocument } from './oauth/discovery';
 import { oauthEndpoints, type OAuthEndpoints } from './oauth/endpoints';
-import { notForPages, page } from './pages/send';
+import { homePage, type HomeView } from './pages/home';
+import { forPeople, onlyFor, page } from './pages/send';
 import { answerFailures, type FailureOptions } from './failure';
 import { beginExchange, type ExchangeOptions } from './exchange';
 import { checkHost, checkOrigin, type GuardOptions } from './guard';
@@ -36,12 +37,14 @@ export interface LoginOptions {
   readonly pages: Omit<LoginPages, 'admit'>;
   readonly callback: CallbackOptions;
   readonly connections: ConnectionsPages;
+  readonly home: HomeView;
 }
 
 /** Paths of an MCP endpoint: the default server's, and every server's by name. */
 const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
 
 /** Paths of pages for people. */
+const HOME = '/';
 const CONSENT = '/login/:uid';
 const FINISH = '/login/:uid/finish';
 const CALLBACK = '/oauth/callback';
@@ -63,16 +66,23 @@ export function createApp(options: AppOptions): RequestListener {
   }
   routes.use(checkOrigin(options.guard));
   if (options.login !== undefined) {
-    const { callback: back, connections } = options.login;
+    const { callback: back, connections, home } = options.login;
     const login = loginPages(options.login.pages);
-    routes.head([CONSENT, FINISH, CALLBACK, CONNECTIONS], notForPages); // the router would serve HEAD as GET
+    routes.get(
+      HOME,
+      forPeople,
+      page(log, () => Promise.resolve(homePage(home))),
+    );
+    routes.head([CONSENT, CONNECTIONS], onlyFor('GET, POST')); // the router would serve HEAD as GET
+    routes.head([FINISH, CALLBACK], onlyFor('GET'));
     routes.get(CONSENT, page(log, showConsent(login)));
     routes.post(CONSENT, page(log, takeConsent(login)));
     routes.get(FINISH, page(log, finish(login)));
     routes.get(CALLBACK, page(log, callback(back)));
     routes.get(CONNECTIONS, page(log, showConnections(connections)));
     routes.post(CONNECTIONS, page(log, takeConnections(connections)));
-    routes.all([CONSENT, FINISH, CALLBACK, CONNECTIONS], notForPages);
+    routes.all([CONSENT, CONNECTIONS], onlyFor('GET, POST'));
+    routes.all([FINISH, CALLBACK], onlyFor('GET'));
   }
 
   routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
@@ -81,7 +91,7 @@ export function createApp(options: AppOptions): RequestListener {
   routes.delete(ENDPOINTS, admit, del(mcp));
   routes.all(ENDPOINTS, methodNotAllowed);
 
-  routes.use(notFound);
+  routes.use(notFound(log));
   routes.use(
     answerFailures({ ...options.failure, challenge: (error, place) => authenticator.challenge(error, place) }),
   );

@@ -30,11 +30,21 @@ export function page(log: Logger, handle: PageHandler): Handler {
   };
 }
 
-/** A method that a page does not have (RFC 9110, 15.5.6). */
-export function notForPages(_req: Incoming, res: Outgoing): never {
-  res.setHeader('Allow', 'GET, POST');
-  throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. A page has GET and, where it has a form, POST.');
+/** Refuses a method that a page does not have (RFC 9110, 15.5.6). @param methods those that it has. */
+export function onlyFor(methods: 'GET' | 'GET, POST'): Handler {
+  return (_req, res) => {
+    res.setHeader('Allow', methods);
+    throw new AppError('METHOD_NOT_ALLOWED', `Method not allowed. This page has ${methods}.`);
+  };
 }
+
+/** Whether whoever asks is a person with a browser: programs ask for JSON or event streams, or for anything. */
+export function asksForPage({ headers: { accept = '' } }: Incoming): boolean {
+  return /(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(accept);
+}
+
+/** Passes on to the page whoever asks for one; everybody else goes on to the next route. */
+export const forPeople: Handler = (req, _res, next) => next(asksForPage(req) ? undefined : 'route');
 
 function failed(thrown: unknown, res: Outgoing, log: Logger): Page {
   const exchange = exchangeOf(res);
