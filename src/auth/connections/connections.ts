@@ -80,9 +80,9 @@ export class Connections {
     this.#options = options;
   }
 
-  /** The way to the forge of a server, for somebody whom nobody knows yet. @throws AppError as `Trips.begin`. */
-  depart(server: ServerSpec): Promise<Departure> {
-    return this.#options.trips.begin(server, 'read', { kind: 'connections' });
+  /** The way to the forge of a server, for somebody whom nobody knows yet, or no longer: `late`. @throws AppError as `Trips.begin`. */
+  depart(server: ServerSpec, late = false): Promise<Departure> {
+    return this.#options.trips.begin(server, 'read', { kind: 'connections', late });
   }
 
   /** Begins the visit of a user who is back from the forge: the cookie's value, and the seconds for which it is good. */
@@ -119,7 +119,7 @@ export class Connections {
 
   /**
    * Changes what a grant may do, from the next call on. Resolves with the way to the forge where more is wanted than the tokens that are there can do.
-   * @throws AppError as `Trips.begin`.
+   * @throws AppError as `Trips.begin`; `INVALID_REQUEST` where the grant has ended meanwhile, `STORE_UNAVAILABLE`.
    */
   async change(connection: UserConnection, scopes: readonly Scope[], choice: Choice): Promise<Departure | undefined> {
     const { grant, server } = connection;
@@ -144,7 +144,7 @@ export class Connections {
 
   /**
    * The user is back from the forge with tokens that can do more: widens the grant.
-   * @throws AppError `FORGE_LOGIN_INVALID` where somebody else has logged in.
+   * @throws AppError `FORGE_LOGIN_INVALID` where somebody else has logged in; `INVALID_REQUEST` where the grant has ended meanwhile, `STORE_UNAVAILABLE`.
    */
   async widened({ errand, user }: Arrival): Promise<void> {
     if (errand.kind !== 'widen' || errand.account !== accountOf(user)) {
@@ -180,6 +180,9 @@ export class Connections {
     const { grants, forget, observer } = this.#options;
     const grant = await grants.update(id, change);
     forget(id);
-    if (grant !== undefined) observer.changed(grant);
+    if (grant === undefined) {
+      throw new AppError('INVALID_REQUEST', 'This connection has ended meanwhile, so nothing was changed.');
+    }
+    observer.changed(grant);
   }
 }

@@ -21,8 +21,14 @@ interface Entry {
 const MAX_ENTRIES = 6;
 /** Characters of a cookie's value, its name and attributes not counted (RFC 6265, 6.1: 4096 bytes). */
 const MAX_COOKIE = 3800;
-/** Milliseconds: browsers keep a cookie for 400 days at most. */
-const LIFETIME = 180 * 86_400_000;
+/** Seconds: browsers keep a cookie for 400 days at most. */
+const LIFETIME = 180 * 86_400;
+
+/** What a browser is to keep. */
+export interface ConsentsCookie {
+  readonly value: string;
+  readonly seconds: number;
+}
 
 export class RememberedConsents {
   readonly #seal: CookieSeal;
@@ -47,13 +53,13 @@ export class RememberedConsents {
   }
 
   /** The cookie's new value with this grant in it, the oldest entries left out where it would be too long. */
-  remember(offer: LoginOffer, grant: GrantRecord, cookie: string | undefined): string {
+  remember(offer: LoginOffer, grant: GrantRecord, cookie: string | undefined): ConsentsCookie {
     const wanted = partsOf(offer);
     const fresh: Entry = { ...wanted, account: accountOf(grant.user), grant: grant.id };
     const others = this.#read(cookie).filter((one) => !matches(one, wanted));
     for (let kept = Math.min(others.length, MAX_ENTRIES - 1); ; kept -= 1) {
-      const sealed = this.#seal.seal('consents', [fresh, ...others.slice(0, kept)], this.#wall() + LIFETIME);
-      if (sealed.length <= MAX_COOKIE || kept === 0) return sealed;
+      const value = this.#seal.seal('consents', [fresh, ...others.slice(0, kept)], this.#wall() + LIFETIME * 1000);
+      if (value.length <= MAX_COOKIE || kept === 0) return { value, seconds: LIFETIME };
     }
   }
 

@@ -64,8 +64,8 @@ export interface ConsentDecision {
 export type Errand =
   /** A client wants access; `account`: only this user's consent counts (it was remembered). */
   | { readonly kind: 'consent'; readonly uid: string; readonly decision: ConsentDecision; readonly account?: string }
-  /** To see the own connections. */
-  | { readonly kind: 'connections' }
+  /** To see the own connections; `late`: the visit before was over when a form of it came, so nothing was done. */
+  | { readonly kind: 'connections'; readonly late?: boolean }
   /** To let a grant do more than the tokens that are there can. */
   | {
       readonly kind: 'widen';

@@ -9,7 +9,7 @@ import type { ApplicationName, Scope, UserRef } from '../context';
 import { accountOf } from '../provider/grants';
 import type { AuthorizationServer } from '../provider/server';
 import type { ResourceUrls } from '../resource/urls';
-import type { RememberedConsents } from './consents';
+import type { ConsentsCookie, RememberedConsents } from './consents';
 import type { ConsentDecision, Departure, Errand, LoginObserver, LoginOffer } from './contract';
 import type { FormTokens } from './form-tokens';
 import { type Arrival, lost, type Refused, type Trips } from './trips';
@@ -127,7 +127,7 @@ export class LoginFlow {
     req: Request,
     res: Response,
     cookie: string | undefined,
-  ): Promise<{ readonly location: string; readonly consents?: string } | 'again'> {
+  ): Promise<{ readonly location: string; readonly consents?: ConsentsCookie } | 'again'> {
     const { server, outcomes, consents, observer } = this.#options;
     const offer = await this.offer(req, res);
     const item = await outcomes.get(offer.uid);

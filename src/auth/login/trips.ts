@@ -5,7 +5,7 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../../clock';
 import type { ServerSpec } from '../../config/server';
-import { AppError } from '../../errors';
+import { AppError, toAppError } from '../../errors';
 import type { Collection } from '../../stores/sealed';
 import type { ApplicationName, UserRef } from '../context';
 import { Underway } from '../underway';
@@ -67,7 +67,7 @@ export class Trips {
 
   /** Begins a way. @throws AppError as {@link ForgeLogins.begin}; `OVERLOADED`, `STORE_UNAVAILABLE`. */
   async begin(server: ServerSpec, application: ApplicationName, errand: Errand): Promise<Departure> {
-    const { trips, forges, redirectUri, clock, lifetime } = this.#options;
+    const { trips, forges, redirectUri, clock, lifetime, observer } = this.#options;
     const expiresAt = clock.wall() + lifetime * 1000;
     const secret = randomBytes(SECRET_BYTES).toString('base64url');
     const place = ticketName(secret);
@@ -79,6 +79,7 @@ export class Trips {
       return { url: url.href, ticket: { name: ticketName(begun.state), secret } };
     } catch (thrown) {
       this.#underway.leave(place);
+      observer.failed(errand.kind, codeOf(thrown));
       throw thrown;
     }
   }
@@ -88,26 +89,38 @@ export class Trips {
    * @throws AppError `INVALID_REQUEST` for a way that is over, unknown, or another browser's; as {@link ForgeLogins.finish}.
    */
   async end(query: URLSearchParams, ticket: string | undefined): Promise<Arrival | Refused> {
-    const { trips, forges, findServer, observer } = this.#options;
-    const [state = '', ...more] = query.getAll('state');
-    const item = more.length > 0 || state === '' ? undefined : await trips.get(state);
-    if (item === undefined || ticket === undefined || !same(digestOf(ticket), item.value.ticket)) throw lost();
-    // Of two requests with the same state one goes on.
-    if (!(await trips.delete(item))) throw lost();
-    this.#underway.leave(ticketName(ticket));
-    const { server: name, begun, errand } = item.value;
-    const server = findServer(name);
-    if (server === undefined) throw lost();
+    const { forges, findServer, observer } = this.#options;
+    const trip = ticket === undefined ? undefined : await this.#take(query.getAll('state'), ticket);
+    const server = trip === undefined ? undefined : findServer(trip.server);
+    if (trip === undefined || server === undefined) {
+      observer.failed(trip?.errand.kind ?? 'unknown', 'INVALID_REQUEST');
+      throw lost();
+    }
+    const { begun, errand } = trip;
     try {
       const user = await forges.finish(server, begun, query);
       observer.loggedIn(user, begun.application, errand.kind);
       return { server, user, application: begun.application, errand };
     } catch (thrown) {
-      observer.failed(errand.kind, thrown instanceof AppError ? thrown.code : 'INTERNAL');
+      observer.failed(errand.kind, codeOf(thrown));
       if (thrown instanceof AppError && thrown.code === 'FORGE_LOGIN_DENIED') return { errand, refused: thrown };
       throw thrown;
     }
   }
+
+  /** What is kept of the way that a browser with this ticket comes back from: of two requests with the same state one gets it. */
+  async #take([state = '', ...more]: readonly string[], ticket: string): Promise<TripRecord | undefined> {
+    const { trips } = this.#options;
+    const item = more.length > 0 || state === '' ? undefined : await trips.get(state);
+    if (item === undefined || !same(digestOf(ticket), item.value.ticket)) return undefined;
+    if (!(await trips.delete(item))) return undefined;
+    this.#underway.leave(ticketName(ticket));
+    return item.value;
+  }
+}
+
+function codeOf(thrown: unknown): string {
+  return toAppError(thrown).code;
 }
 
 function digestOf(secret: string): string {

@@ -19,7 +19,7 @@ import type { PageAnswer, PageHandler } from '../pages/send';
 /** The connections as this layer sees them. */
 export interface ConnectionsStep {
   visitor(cookie: string | undefined): Visitor | undefined;
-  depart(server: ServerSpec): Promise<Departure>;
+  depart(server: ServerSpec, late?: boolean): Promise<Departure>;
   formToken(visitor: Visitor): string;
   checkForm(visitor: Visitor, presented: string | undefined): boolean;
   of(visitor: Visitor): Promise<readonly UserConnection[]>;
@@ -50,26 +50,30 @@ const NOTICES: Readonly<Record<string, string>> = {
   revoke: 'The connection is ended, and the sessions that it had.',
   end: 'The session is ended.',
   disconnect: 'Everything is disconnected.',
+  nothing: 'You had to log in again first, so nothing was changed. Please do it once more.',
 };
 
 /** Shows the page. A visitor whom nobody knows goes to the forge first. */
 export function showConnections(pages: ConnectionsPages): PageHandler {
   return async (req, res) => {
+    pages.admitAddress(exchangeOf(res).address);
     const visitor = visitorOf(pages, req);
-    if (visitor === undefined) return depart(pages, req, res);
+    if (visitor === undefined) {
+      return { location: await depart(pages, res, queryOf(req).get('server') ?? undefined) };
+    }
     const notice = NOTICES[queryOf(req).get('done') ?? ''];
     return render(pages, visitor, notice === undefined ? {} : { notice });
   };
 }
 
-/** Takes a form of the page. */
+/** Takes a form of the page. To another site it must not be answered with a redirect: see `pageHeaders`. */
 export function takeConnections(pages: ConnectionsPages): PageHandler {
   return async (req, res) => {
     const { connections, bodies, origin } = pages;
     pages.admitAddress(exchangeOf(res).address);
     const form = await readForm(req, res, bodies, origin);
     const visitor = visitorOf(pages, req);
-    if (visitor === undefined) return { location: PATH };
+    if (visitor === undefined) return forwardPage(await depart(pages, res, undefined, true));
     if (!connections.checkForm(visitor, form.get(CSRF_FIELD) ?? undefined)) throw staleForm();
     const own = await connections.of(visitor);
     return act(pages, visitor, own, readConnections(form, own.map(shownOf(pages))), res);
@@ -91,7 +95,6 @@ async function act(
       const connection = own.find(({ grant }) => grant.id === action.grant);
       const departure =
         connection === undefined ? undefined : await connections.change(connection, action.scopes, action.choice);
-      // To another site a form must not be answered with a redirect: see `pageHeaders`.
       if (departure !== undefined) return forwardPage(leave(pages, res, departure));
       break;
     }
@@ -112,13 +115,13 @@ async function act(
   return { location: `${PATH}?done=${action.do}` };
 }
 
-async function depart(pages: ConnectionsPages, req: Incoming, res: Outgoing): Promise<PageAnswer> {
-  pages.admitAddress(exchangeOf(res).address);
-  const server = pages.findServer(queryOf(req).get('server') ?? undefined);
+/** Sends somebody whom nobody knows to the forge. Resolves with where that is. */
+async function depart(pages: ConnectionsPages, res: Outgoing, name: string | undefined, late = false): Promise<string> {
+  const server = pages.findServer(name);
   if (server === undefined) {
     throw new AppError('SERVER_UNKNOWN', 'There is no MCP server of that name. Check the address.');
   }
-  return { location: leave(pages, res, await pages.connections.depart(server)) };
+  return leave(pages, res, await pages.connections.depart(server, late));
 }
 
 async function render(

@@ -1,4 +1,5 @@
 /** Back from the forge: one address for every way, as it is registered there. */
+import type { Errand } from '../../auth/login/contract';
 import type { Arrival, Refused } from '../../auth/login/trips';
 import type { Cookies } from '../cookies';
 import { exchangeOf } from '../exchange';
@@ -42,6 +43,12 @@ export function callback(options: CallbackOptions): PageHandler {
     if (arrival.errand.kind === 'widen') await options.widened(arrival);
     const { cookie, seconds } = options.visited(arrival);
     cookies.set(res, VISITOR_COOKIE, cookie, seconds);
-    return { location: arrival.errand.kind === 'widen' ? '/connections?done=change' : '/connections' };
+    return { location: `/connections${afterwards(arrival.errand)}` };
   };
+}
+
+/** Tells the page with the connections what was done on the way, for its notice. */
+function afterwards(errand: Errand): string {
+  if (errand.kind === 'widen') return '?done=change';
+  return errand.kind === 'connections' && errand.late === true ? '?done=nothing' : '';
 }

@@ -4,24 +4,24 @@ import type { PageHandler } from '../pages/send';
 import { askAgain, CONSENTS_COOKIE } from './consent';
 import type { LoginPages } from './pages';
 
-/** The end of a login as this layer sees it. */
-export interface FinishStep {
-  finish(
-    req: Incoming,
-    res: Outgoing,
-    cookie: string | undefined,
-  ): Promise<{ readonly location: string; readonly consents?: string } | 'again'>;
+/** Where the browser goes on, and the cookie that it is to keep. */
+export interface LoginEnd {
+  readonly location: string;
+  readonly consents?: { readonly value: string; readonly seconds: number };
 }
 
-/** Seconds for which a browser keeps what it remembers. */
-const REMEMBERED = 180 * 86_400;
+/** The end of a login as this layer sees it. */
+export interface FinishStep {
+  finish(req: Incoming, res: Outgoing, cookie: string | undefined): Promise<LoginEnd | 'again'>;
+}
 
 export function finish({ flow, cookies }: LoginPages): PageHandler {
   return async (req, res) => {
     const done = await flow.finish(req, res, cookies.get(req, CONSENTS_COOKIE));
     const { uid } = req.params ?? {};
     if (done === 'again') return { location: askAgain(String(uid)) };
-    if (done.consents !== undefined) cookies.set(res, CONSENTS_COOKIE, done.consents, REMEMBERED);
-    return { location: done.location };
+    const { location, consents } = done;
+    if (consents !== undefined) cookies.set(res, CONSENTS_COOKIE, consents.value, consents.seconds);
+    return { location };
   };
 }

@@ -86,7 +86,7 @@ export function connectionsPage(view: ConnectionsView, form: FormTarget): Page {
       ? undefined
       : markup`<div class="wrong" role="alert">${messages('page-errors', retry.errors.page)}</div>`;
   const cards = connections.map((connection, index) => card(connection, `c${index + 1}-`, form, retry));
-  const content = markup`<p>You are <strong>${nameOf(view.login)}</strong> at <strong>${hostOf(view.forge)}</strong>. These programs may use it as you.</p>
+  const content = markup`<p>You are <strong>${nameOf(view.login)}</strong> at <strong>${hostOf(view.forge)}</strong>.${connections.length === 0 ? '' : ' These programs may use it as you.'}</p>
 ${notice}
 ${wrong}
 ${connections.length === 0 ? empty() : markup`${cards}${disconnect(view, form)}`}`;
@@ -137,7 +137,7 @@ function card(connection: Connection, prefix: string, form: FormTarget, retry: C
 ${summaryOf(prefix, mine?.errors ?? {})}
 ${hidden(form, 'change', grant)}
 ${choiceFields(prefix, most, input, mine?.errors)}
-<p class="soft">This counts from the next call on, in sessions that run too. No new login is needed.</p>
+<p class="soft">This counts from the next call on, in sessions that run too. To let it change things, you may be sent to ${hostOf(most.forge)} once.</p>
 <div class="buttons"><button class="main" type="submit">Save</button></div>
 </form></details>`;
   return markup`<section class="card" aria-labelledby="${prefix}name">
