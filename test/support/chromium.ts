@@ -53,39 +53,60 @@ class Protocol {
   }
 }
 
-/** A page in a browser context of its own: no cookie and no cache is shared. */
+/** A tab in a browser context of its own: no cookie and no cache is shared, but with the tabs that are opened {@link beside} it. */
 export class Tab {
   /** What the browser complained of: policy violations, failed loads, console errors. */
   readonly complaints: string[] = [];
+  /** Headers of every request, as they went out. */
+  readonly sent: Readonly<Record<string, string>>[] = [];
   readonly #protocol: Protocol;
   readonly #session: string;
+  readonly #context: string;
   /** The address of the page that is shown. */
   at = '';
+  /** Whether that page is loaded. */
+  #loaded = false;
   #loads = 0;
   #wake: () => void = () => undefined;
 
-  private constructor(protocol: Protocol, session: string) {
+  private constructor(protocol: Protocol, session: string, context: string) {
     this.#protocol = protocol;
     this.#session = session;
+    this.#context = context;
     protocol.listen(session, (method, params) => {
-      if (method === 'Page.loadEventFired') this.#loads += 1;
-      if (method === 'Page.frameNavigated') this.at = params.frame.url;
+      if (method === 'Page.loadEventFired') {
+        this.#loads += 1;
+        this.#loaded = true;
+      }
+      if (method === 'Page.frameNavigated') {
+        // A page that could not be loaded has the browser's own address.
+        this.at = params.frame.unreachableUrl ?? params.frame.url;
+        // A page that the browser had kept as it was loads nothing.
+        this.#loaded = params.type === 'BackForwardCacheRestore';
+        if (this.#loaded) this.#loads += 1;
+      }
+      if (method === 'Network.requestWillBeSentExtraInfo') this.sent.push(params.headers);
       if (method === 'Log.entryAdded') this.complaints.push(params.entry.text);
       if (method === 'Audits.issueAdded') this.complaints.push(params.issue.code);
       this.#wake();
     });
   }
 
-  static async open(protocol: Protocol): Promise<Tab> {
-    const { browserContextId } = await protocol.call('Target.createBrowserContext');
+  static async open(protocol: Protocol, context?: string): Promise<Tab> {
+    const browserContextId = context ?? (await protocol.call('Target.createBrowserContext')).browserContextId;
     const { targetId } = await protocol.call('Target.createTarget', { url: 'about:blank', browserContextId });
     const { sessionId } = await protocol.call('Target.attachToTarget', { targetId, flatten: true });
-    const tab = new Tab(protocol, sessionId);
-    for (const domain of ['Page', 'Log', 'Audits']) await tab.call(`${domain}.enable`);
+    const tab = new Tab(protocol, sessionId, browserContextId);
+    for (const domain of ['Page', 'Log', 'Audits', 'Network']) await tab.call(`${domain}.enable`);
     // As a browser with scripts turned off; the protocol's own expressions still run.
     await tab.call('Emulation.setScriptExecutionDisabled', { value: true });
     await tab.show(800, 'light');
     return tab;
+  }
+
+  /** Another tab of the same browser. */
+  beside(): Promise<Tab> {
+    return Tab.open(this.#protocol, this.#context);
   }
 
   call(method: string, params: Params = {}): Promise<any> {
@@ -102,6 +123,22 @@ export class Tab {
     const seen = this.#loads;
     await this.call('Page.navigate', { url });
     await this.until(() => this.#loads > seen, `loading ${url}`);
+  }
+
+  /** Presses the Back button, and waits for what comes of it: that page may lead on by itself. */
+  async back(): Promise<void> {
+    const { currentIndex, entries } = await this.call('Page.getNavigationHistory');
+    const entry = entries[currentIndex - 1];
+    const seen = this.#loads;
+    await this.call('Page.navigateToHistoryEntry', { entryId: entry.id });
+    await this.until(() => this.#loads > seen, `going back to ${entry.url}`);
+  }
+
+  /** Waits until a page whose address fits is loaded. */
+  async arrive(fits: (at: string) => boolean, what: string): Promise<void> {
+    await this.until(() => this.#loaded && fits(this.at), `arriving at ${what}`).catch((error: unknown) => {
+      throw new Error(`this is ${this.at}`, { cause: error });
+    });
   }
 
   /** Waits for an event that makes `done` true. */
@@ -123,14 +160,16 @@ export class Tab {
     return result.value;
   }
 
-  /** Presses the mouse on the first element that a selector finds, as a hand would. */
-  async click(selector: string): Promise<void> {
+  /** Presses the mouse on the first element that a selector finds, as a hand would. @param times 2: without looking what the first did. */
+  async click(selector: string, times = 1): Promise<void> {
     const where = JSON.stringify(selector);
     const [x, y] = await this.evaluate<[number, number]>(
       `(() => { const e = document.querySelector(${where}); e.scrollIntoView({ block: 'center' }); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`,
     );
-    for (const type of ['mousePressed', 'mouseReleased']) {
-      await this.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
+    for (let count = 0; count < times; count += 1) {
+      for (const type of ['mousePressed', 'mouseReleased']) {
+        await this.call('Input.dispatchMouseEvent', { type, x, y, button: 'left', clickCount: 1 });
+      }
     }
   }
 
@@ -145,9 +184,10 @@ export class Tab {
     await this.call('Input.insertText', { text });
   }
 
-  async press(key: string, code: number): Promise<void> {
-    for (const type of ['rawKeyDown', 'keyUp']) {
-      await this.call('Input.dispatchKeyEvent', { type, key, code: key, windowsVirtualKeyCode: code });
+  /** @param text what the key types, for those that a page hears by it: Enter and Space. */
+  async press(key: string, code: number, text?: string): Promise<void> {
+    for (const type of [text === undefined ? 'rawKeyDown' : 'keyDown', 'keyUp']) {
+      await this.call('Input.dispatchKeyEvent', { type, key, code: key, windowsVirtualKeyCode: code, text });
     }
   }
 
