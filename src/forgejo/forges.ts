@@ -29,6 +29,8 @@ export interface ForgesOptions {
 interface Known {
   readonly login: ForgeLogin;
   readonly vault: Vault;
+  /** Whether any of its servers takes site administrators. */
+  readonly admins: boolean;
 }
 
 export class Forges implements ForgeLogins {
@@ -46,11 +48,14 @@ export class Forges implements ForgeLogins {
     return this.#at(forgejo.url).login.begin(application, redirectUri);
   }
 
-  /** See {@link ForgeLogins.finish}. The tokens are kept whoever it was: from the exchange on those of an earlier login are worth nothing. */
+  /**
+   * See {@link ForgeLogins.finish}. From the exchange on the tokens of an earlier login are worth nothing, so the new ones are kept also where the login is refused
+   * here; but those of an administrator whom no server takes are not, nor what there was before: they can do anything, and serve nobody.
+   */
   async finish({ forgejo }: ServerSpec, begun: BegunLogin, query: URLSearchParams): Promise<UserRef> {
-    const { login, vault } = this.#at(forgejo.url);
+    const { login, vault, admins } = this.#at(forgejo.url);
     const found = await login.finish(begun, query);
-    await vault.store(found);
+    await (found.isAdmin && !admins ? vault.forget(found.user) : vault.store(found));
     if (found.isAdmin && !forgejo.insecureAllowSiteAdmins) {
       throw new AppError(
         'AUTH_REFUSED',
@@ -116,5 +121,6 @@ function make(forgejo: ForgejoSpec, options: ForgesOptions): Known {
   return {
     login,
     vault: new Vault({ sets, upstream: login, clock, observer, ...(times === undefined ? {} : { times }) }),
+    admins: options.servers.some((server) => server.forgejo.url === url && server.forgejo.insecureAllowSiteAdmins),
   };
 }

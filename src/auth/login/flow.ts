@@ -2,11 +2,12 @@
  * A client's login from the consent page to the code: consent first, then the forge, then the grant. Nothing that a browser or the forge remembers takes
  * the place of the consent (confused deputy: MCP 'Security Best Practices').
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../clock';
 import type { ServerSpec } from '../../config/server';
 import type { Collection } from '../../stores/sealed';
 import type { ApplicationName, Scope, UserRef } from '../context';
-import { accountOf } from '../provider/grants';
+import { accountOf, type GrantRecord } from '../provider/grants';
 import type { AuthorizationServer } from '../provider/server';
 import type { ResourceUrls } from '../resource/urls';
 import type { ConsentsCookie, RememberedConsents } from './consents';
@@ -87,10 +88,8 @@ export class LoginFlow {
   async remembered(offer: LoginOffer, cookie: string | undefined): Promise<Departure | undefined> {
     const grant = await this.#options.consents.find(offer, cookie);
     if (grant === undefined) return undefined;
-    const scopes = grant.scopes.filter((scope) => offer.scopes.includes(scope));
-    if (scopes.length === 0) return undefined;
-    const decision: ConsentDecision = { scopes, choice: grant.policy, remember: true };
-    return this.#depart(offer, decision, accountOf(grant.user));
+    const decision = rememberedDecision(offer, grant);
+    return decision.scopes.length === 0 ? undefined : this.#depart(offer, decision, accountOf(grant.user));
   }
 
   /** The user allows it: the way to the forge. */
@@ -120,7 +119,7 @@ export class LoginFlow {
 
   /**
    * Ends a login. Resolves with where the browser goes on, and with what it is to remember from now on. A consent that was remembered for somebody else
-   * than who logged in counts for nothing: `again`.
+   * than who logged in, or that does not hold any more, counts for nothing: `again`.
    * @throws AppError `INVALID_REQUEST` where nothing is there to end.
    */
   async finish(
@@ -134,7 +133,12 @@ export class LoginFlow {
     if (item === undefined || !(await outcomes.delete(item))) throw lost();
     if ('denied' in item.value) return { location: await this.deny(req, res, offer) };
     const { user, application, decision, account } = item.value;
-    if (account !== undefined && account !== accountOf(user)) return 'again';
+    if (account !== undefined) {
+      // Who it is, is known only now; and the grant may have been ended or changed while the browser was at the forge.
+      const grant = await consents.find(offer, cookie);
+      if (grant === undefined || accountOf(grant.user) !== accountOf(user)) return 'again';
+      if (!isDeepStrictEqual(rememberedDecision(offer, grant), decision)) return 'again';
+    }
     const { scopes, choice } = decision;
     const { grant, location } = await server.finish(req, res, { user, scopes, policy: choice, application });
     observer.consented({
@@ -165,6 +169,11 @@ function outcomeOf(arrival: Arrival | Refused, errand: Errand & { readonly kind:
   const { user, application } = arrival;
   const { decision, account } = errand;
   return { user, application, decision, ...(account === undefined ? {} : { account }) };
+}
+
+/** What a remembered grant says to a request. */
+function rememberedDecision(offer: LoginOffer, { scopes, policy }: GrantRecord): ConsentDecision {
+  return { scopes: scopes.filter((scope) => offer.scopes.includes(scope)), choice: policy, remember: true };
 }
 
 /** The application at the forge whose tokens can do what was granted, and no more. */
