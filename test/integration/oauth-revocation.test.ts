@@ -18,7 +18,7 @@ import { peerFolder } from '../support/peers';
 import { until } from '../support/until';
 
 /** What a revoked grant may take at most on another gateway, and what a blocked user may. */
-const SECONDS_MS = 10_000;
+const SECONDS_MS = 15_000;
 const MINUTE_MS = 60_000;
 const AWAY_MS = 20_000;
 /** Owns the gateway's applications at the forge. */

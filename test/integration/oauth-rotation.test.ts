@@ -12,6 +12,7 @@ import { type Forge, startForge } from '../support/forge';
 import { type GatewayPair, type Side, startGatewayPair } from '../support/gateway-pair';
 import { OAuthApplication } from '../support/oauth-application';
 import { peerFolder } from '../support/peers';
+import { until } from '../support/until';
 
 const SOAK = process.env['FMO_SOAK_SECONDS'];
 const SECONDS = Number(SOAK ?? 60);
@@ -82,11 +83,11 @@ describe('oauth: rotation that nobody notices', function () {
   };
 
   /** Calls until the time is over and the client has refreshed often enough, or cannot any more. */
-  const work = async (session: Session, until: number): Promise<void> => {
+  const work = async (session: Session, end: number): Promise<void> => {
     const { user, client, application, failures } = session;
     const secret = forge.user(user).secret.trim();
     const file = { owner: user, repo: 'private-notes', path: 'secret.md' };
-    while (performance.now() < until || (application.refreshes < REFRESHES && failures.length === 0)) {
+    while (performance.now() < end || (application.refreshes < REFRESHES && failures.length === 0)) {
       session.calls += 1;
       try {
         const answer = await client.callTool({ name: 'get_file_contents', arguments: file });
@@ -109,10 +110,10 @@ describe('oauth: rotation that nobody notices', function () {
     for (let index = 0; index < SESSIONS; index += 1) sessions.push(await open(index));
     expect(await pair.metric('forgejo_mcp_sessions', 0)).to.equal(5);
     expect(await pair.metric('forgejo_mcp_sessions', 1)).to.equal(5);
-    const [before, counted, began] = [await generations(), await refreshed(), performance.now()];
+    const [before, began] = [await generations(), performance.now()];
     await Promise.all(sessions.map((session) => work(session, began + SECONDS * 1000)));
     const seconds = (performance.now() - began) / 1000;
-    const [after, all] = [await generations(), await refreshed()];
+    const after = await generations();
 
     const perSet = [...after].map(([set, now]) => [set, now - (before.get(set) ?? 0)] as const);
     if (SOAK !== undefined) {
@@ -132,10 +133,14 @@ describe('oauth: rotation that nobody notices', function () {
     // Six sets: three users with two applications each.
     expect(perSet.map(([set]) => set).sort()).to.deep.equal(USERS.flatMap((user) => [`${user} read`, `${user} write`]));
     for (const [set, count] of perSet) {
-      expect(count, set).to.be.at.most(Math.ceil(seconds / FORGE_PERIOD));
+      expect(count, set).to.be.at.most(Math.floor(seconds / FORGE_PERIOD) + 1);
       expect(count, set).to.be.at.least(Math.floor(seconds / FORGE_LIFETIME) - 1);
     }
-    expect(all - counted, 'what was asked is what was stored').to.equal(perSet.reduce((sum, [, n]) => sum + n, 0));
+    // Every login and every refresh raises a set's generation: nothing was asked that was not stored, but for one that is being stored now.
+    await until('as many refreshes are stored as were asked for', async () => {
+      const raised = [...(await generations()).values()].reduce((sum, generation) => sum + generation, 0);
+      return raised - SESSIONS === (await refreshed());
+    });
     for (const outcome of ['recovered', 'used', 'dead', 'misconfigured', 'unreachable'])
       expect(await outcomes(outcome), outcome).to.equal(0);
     for (const { client } of sessions) await client.close();
