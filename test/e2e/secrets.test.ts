@@ -61,17 +61,27 @@ describe('what the gateway writes', () => {
     holdsNone('the report', text.padEnd(60));
   });
 
-  it('has none in Kubernetes: pods, events, ConfigMaps, Services, of both namespaces', async () => {
-    for (const namespace of [app.namespace, app.sessionsNamespace]) {
-      const objects = await app.kubectl(
-        'get',
-        'pods,events,configmaps,services,serviceaccounts',
-        '-n',
-        namespace,
-        '-o',
-        'json',
-      );
+  it('has none in Kubernetes: pods, events, ConfigMaps, Services, Leases and the like, of all three namespaces', async () => {
+    const kinds = 'pods,events,configmaps,services,serviceaccounts,leases,deployments,replicasets,networkpolicies';
+    for (const namespace of [app.namespace, app.sessionsNamespace, app.recordsNamespace]) {
+      const objects = await app.kubectl('get', kinds, '-n', namespace, '-o', 'json');
       holdsNone(`namespace ${namespace}`, objects);
     }
+  });
+
+  it('has none that can be read in the records of logins, neither in their values nor beside them', async () => {
+    const text = await app.kubectl('get', 'secrets', '-n', app.recordsNamespace, '-o', 'json');
+    holdsNone('the records', text);
+    const { items } = JSON.parse(text) as { items: { metadata: { name: string }; data?: Record<string, string> }[] };
+    expect(items.length).to.be.greaterThan(3);
+    for (const { metadata, data } of items) {
+      const bytes = Object.values(data ?? {}).map((value) => Buffer.from(value, 'base64').toString('latin1'));
+      holdsNone(`the record ${metadata.name}`, bytes.join('\n').padEnd(60));
+    }
+  });
+
+  it('has none in Secrets beside the sessions', async () => {
+    const secretsThere = await app.kubectl('get', 'secrets', '-n', app.sessionsNamespace, '-o', 'json');
+    holdsNone('the Secrets beside the sessions', secretsThere);
   });
 });
