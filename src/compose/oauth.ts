@@ -44,6 +44,8 @@ const LIVE_MS = 2_000;
 const LIVE_MAX = 10_000;
 /** Milliseconds beyond an access token's life for which its key still verifies; clocks differ. */
 const RETIRE_SLACK_MS = 600_000;
+/** Milliseconds after which every gateway has read a new signing key: they look every minute. */
+const SETTLED_MS = 150_000;
 /** Milliseconds between two reads of the store for signing keys that are not known. */
 const RELOAD_GAP_MS = 1_000;
 /** Milliseconds for refreshes that run when the gateway stops: the forge's deadline, and a moment to store the answer. */
@@ -60,6 +62,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
     clock,
     rotateAfter: oauth.signingKeyLifetime * 1000,
     retireAfter: oauth.accessTokenLifetime * 1000 + RETIRE_SLACK_MS,
+    settleAfter: SETTLED_MS,
     reloadGap: RELOAD_GAP_MS,
   });
   const kept = providerRecords(store, masters);

@@ -119,12 +119,18 @@ describe('oauth: keys are rotated and nobody logs in again', function () {
       clock: systemClock,
       rotateAfter: Infinity,
       retireAfter: 3_600_000,
+      settleAfter: 0,
       reloadGap: 0,
     });
     const kidOf = (token: string): string | undefined => decodeProtectedHeader(token).kid;
     const [earlier] = ring.keys;
     await ring.rotate();
     const [newest] = ring.keys;
+    // As if it had been there for so long that it signs.
+    const item = await records.get('signing');
+    if (item === undefined) throw new Error('there is no ring');
+    const [made, ...others] = item.value.keys;
+    await records.replace(item, { keys: [{ ...made, createdAt: made.createdAt - 600_000 }, ...others] });
     await everybody(call);
     await restart(1); // signs with the new key from now on, which the other one has never seen
     await everybody(async (person) => {

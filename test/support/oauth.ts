@@ -118,6 +118,7 @@ export async function openRing(store: RecordStore, clock: Clock): Promise<Signin
     clock,
     rotateAfter: 86_400_000,
     retireAfter: 3_600_000,
+    settleAfter: 0,
     reloadGap: 1000,
   });
 }

@@ -141,6 +141,24 @@ describe('oauth storage', () => {
       expect(reads).to.equal(1);
     });
 
+    it('signs with a new key only once it has been there for so long that every gateway knows it', async () => {
+      const records = collection<RingRecord>(at.store, 'oauth-keys', MASTER);
+      const options = { records, clock, rotateAfter: DAY, retireAfter: DAY, settleAfter: 150_000, reloadGap: 1000 };
+      const ring = await SigningKeyRing.open(options);
+      const first = ring.current.jwk.kid;
+      expect(first).to.equal(ring.keys[0]?.jwk.kid);
+      await ring.rotate();
+      clock.advance(60_000);
+      await ring.rotate();
+      expect(ring.keys).to.have.length(3);
+      clock.advance(80_000);
+      expect(ring.current.jwk.kid).to.equal(first);
+      clock.advance(20_000);
+      expect(ring.current.jwk.kid).to.equal(ring.keys[1]?.jwk.kid);
+      clock.advance(60_000);
+      expect(ring.current.jwk.kid).to.equal(ring.keys[0]?.jwk.kid);
+    });
+
     it('says STORE_UNAVAILABLE, never "no such key", when the store cannot be read', async () => {
       const ring = await openRing(at.store, clock);
       clock.advance(1000);
@@ -152,7 +170,7 @@ describe('oauth storage', () => {
     it('never makes a new ring over one that it cannot open', async () => {
       await openRing(at.store, clock);
       const records = collection<RingRecord>(at.store, 'oauth-keys', [key('ffffffff', 9)]);
-      const options = { records, clock, rotateAfter: DAY, retireAfter: DAY, reloadGap: 1000 };
+      const options = { records, clock, rotateAfter: DAY, retireAfter: DAY, settleAfter: 0, reloadGap: 1000 };
       expect(await nameOf(() => SigningKeyRing.open(options))).to.equal('STORE_UNAVAILABLE');
     });
   });

@@ -1,13 +1,13 @@
 /**
- * The signing keys of an install: one sealed record that every gateway reads. Made at first start by whoever comes first; the newest key
- * signs, all of them verify, so a rotation logs nobody out.
+ * The signing keys of an install: one sealed record that every gateway reads. Made at first start by whoever comes first; the newest key that
+ * all gateways know signs, all of them verify, so a rotation logs nobody out.
  */
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Collection, Item } from '../../stores/sealed';
 import { makeSigningKey, publicJwk, type PublicSigningJwk, type SigningKey } from './signing';
 
-/** The record. */
+/** The record; newest first. */
 export interface RingRecord {
   /** Newest first. */
   readonly keys: readonly SigningKey[];
@@ -20,6 +20,11 @@ export interface RingOptions {
   readonly rotateAfter: number;
   /** Milliseconds for which a key that signs no more still verifies: longer than the longest life of what it signed. */
   readonly retireAfter: number;
+  /**
+   * Milliseconds that a key is in the ring before it signs, so that every gateway knows it by then: more than the interval of {@link
+   * SigningKeyRing.maintain}. A ring whose keys are all younger signs with its oldest.
+   */
+  readonly settleAfter: number;
   /** Milliseconds between two reads of the store for keys that are not known here. A stranger can name any key. */
   readonly reloadGap: number;
 }
@@ -58,9 +63,18 @@ export class SigningKeyRing {
     return this.#item.version;
   }
 
-  /** Newest first; the first one signs. Secret. */
+  /** Newest first. Secret. */
   get keys(): readonly SigningKey[] {
     return this.#item.value.keys;
+  }
+
+  /** The key that signs now. Secret. */
+  get current(): SigningKey {
+    const { clock, settleAfter } = this.#options;
+    const known = clock.wall() - settleAfter;
+    const key = this.keys.find(({ createdAt }) => createdAt <= known) ?? this.keys.at(-1);
+    if (key === undefined) throw gone();
+    return key;
   }
 
   /** The JWK set without private halves (RFC 7517, 5). */

@@ -76,7 +76,7 @@ export function configuration(options: ProviderOptions, parts: AdapterParts): Co
             audience: resource,
             accessTokenFormat: 'jwt',
             accessTokenTTL: lifetimes.accessToken,
-            jwt: { sign: { alg: 'ES256', kid: signing.keys[0]?.jwk.kid } },
+            jwt: { sign: { alg: 'ES256', kid: signing.current.jwk.kid } },
           };
         },
       },
