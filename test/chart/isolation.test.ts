@@ -162,9 +162,9 @@ describe("the sessions' namespace", () => {
     expect(only(manifests, 'LimitRange').spec.limits).to.deep.equal([
       {
         type: 'Container',
-        default: { cpu: '1', memory: '256Mi', 'ephemeral-storage': '64Mi' },
+        default: { cpu: '1', memory: '256Mi', 'ephemeral-storage': '1Gi' },
         defaultRequest: { cpu: '20m', memory: '32Mi', 'ephemeral-storage': '8Mi' },
-        max: { cpu: '2', memory: '1Gi', 'ephemeral-storage': '1Gi' },
+        max: { cpu: '2', memory: '1Gi', 'ephemeral-storage': '2Gi' },
       },
     ]);
     expect(only(manifests, 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard).to.deep.equal({

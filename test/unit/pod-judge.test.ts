@@ -171,6 +171,13 @@ describe('why a pod’s child is gone', () => {
       false,
       { reason: 'deleted', code: 0 },
     ],
+    [
+      'it takes an eviction’s SIGTERM gracefully',
+      { kind: 'exited', code: 0 },
+      pod({ phase: 'Failed', reason: 'Evicted' }),
+      false,
+      { reason: 'deleted', code: 0 },
+    ],
     ['the pod is gone', silent, 'gone', false, { reason: 'deleted' }],
     ['it is evicted', silent, pod({ phase: 'Failed', reason: 'Evicted' }), false, { reason: 'deleted' }],
     ['no stream can be had', { kind: 'lost', detail: 'd' }, running, false, { reason: 'lost' }],
@@ -186,7 +193,15 @@ describe('why a pod’s child is gone', () => {
   }
 
   it('waits for the pod’s status only where it can know more', () => {
-    expect([exited, killed, silent].map(needsStatus)).to.deep.equal([false, true, true]);
+    const well: SealedExit = { kind: 'exited', code: 0 };
+    expect([exited, well, killed, silent].map((exit) => needsStatus(exit, running))).to.deep.equal([
+      false,
+      true, // a child that SIGTERM ends may exit with 0
+      true,
+      true,
+    ]);
+    expect([well, silent].map((exit) => needsStatus(exit, deleting))).to.deep.equal([false, true]);
+    expect([well, killed, silent].map((exit) => needsStatus(exit, 'gone'))).to.deep.equal([false, false, false]);
     expect([undefined, running, deleting].map(isFinal)).to.deep.equal([false, false, false]);
     expect(['gone' as const, oom, pod({ phase: 'Failed' })].map(isFinal)).to.deep.equal([true, true, true]);
   });

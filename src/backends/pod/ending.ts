@@ -8,8 +8,13 @@ import type { Seen } from './watch';
 /** Exit codes of 128 and a signal's number, as shells and runtimes write them. */
 const BY_SIGNAL: Readonly<Record<number, string>> = { 137: 'SIGKILL', 143: 'SIGTERM' };
 
-/** Whether the pod's status may know more than came in band: only the kubelet tells of memory, eviction and deletion. */
-export function needsStatus(exit: SealedExit): boolean {
+/**
+ * Whether the pod's status, of which `seen` is the last, may come to know more than came in band: only the kubelet tells of memory, eviction and deletion. A child that is asked to end by
+ * SIGTERM may well exit with 0.
+ */
+export function needsStatus(exit: SealedExit, seen: Seen | undefined): boolean {
+  if (isFinal(seen)) return false;
+  if (exit.kind === 'exited') return exit.code === 0 && !isRemoved(seen);
   return exit.kind === 'container-ended' || (exit.kind === 'signaled' && ['SIGKILL', 'SIGTERM'].includes(exit.signal));
 }
 

@@ -85,7 +85,7 @@ export class PodLink implements BackendLink {
   }
 
   async #end(exit: SealedExit): Promise<BackendExit> {
-    if (!this.#closing && needsStatus(exit) && !isFinal(this.#seen)) await this.#status();
+    if (!this.#closing && needsStatus(exit, this.#seen)) await this.#status();
     this.#impatience?.cancel();
     this.#unlisten();
     const end = ending(exit, this.#seen, this.#closing);
