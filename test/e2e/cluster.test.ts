@@ -143,11 +143,14 @@ describe('the test cluster', function () {
         () => expect.fail('it was let in'),
         (error: Error) => expect(error.message).to.contain('exceeded quota'),
       );
-      await until('the admission policy refuses', async () =>
-        apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'forbidden', namespace: limited } }).then(
-          () => false,
-          (error: Error) => error.message.includes('not that name'),
-        ),
+      await until(
+        'the admission policy refuses',
+        async () =>
+          apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'forbidden', namespace: limited } }).then(
+            () => false,
+            (error: Error) => error.message.includes('not that name'),
+          ),
+        120_000, // the API server looks for new policies now and then
       );
     } finally {
       await kubectl([
