@@ -44,7 +44,11 @@ export class Forges implements ForgeLogins {
   }
 
   /** See {@link ForgeLogins.begin}. */
-  begin({ forgejo }: ServerSpec, application: ApplicationName, redirectUri: string): ReturnType<ForgeLogins['begin']> {
+  async begin(
+    { forgejo }: ServerSpec,
+    application: ApplicationName,
+    redirectUri: string,
+  ): ReturnType<ForgeLogins['begin']> {
     return this.#at(forgejo.url).login.begin(application, redirectUri);
   }
 
@@ -79,7 +83,7 @@ export class Forges implements ForgeLogins {
   }
 
   /** See {@link Vault.token}. */
-  token(user: Owner, application: ApplicationName, signal?: AbortSignal): Promise<string> {
+  async token(user: Owner, application: ApplicationName, signal?: AbortSignal): Promise<string> {
     return this.#at(user.issuer).vault.token(user, application, signal);
   }
 
