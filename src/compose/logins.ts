@@ -63,6 +63,8 @@ export interface LoginsOptions {
 
 /** Requests of one address: pages of logins (a login has five), and tokens. All people of an office may share an address. */
 const PAGES = { burst: 600, perMinute: 300, maxKeys: 10_000 };
+/** Logins, and ways to the forge, that one address may begin: in the ten minutes that each is kept, fewer than there may be in all by default. */
+const BEGINNINGS = { burst: 200, perMinute: 60, maxKeys: 10_000 };
 const TOKENS = { burst: 600, perMinute: 600, maxKeys: 10_000 };
 /** Access tokens whose signature is not checked again. */
 const VERIFIED_MAX = 10_000;
@@ -137,7 +139,7 @@ export function serveLogins(options: LoginsOptions): Served {
     observer: providerObserver(metrics, log),
   });
 
-  const logins = loginObserver(metrics, log);
+  const observer = loginObserver(metrics, log);
   const seal = new CookieSeal(deriveKeys(masters, 'own-cookies'));
   const forms = new FormTokens(deriveKeys(masters, 'form-tokens'));
   const findServer = (name: string) => byName.get(name);
@@ -145,11 +147,11 @@ export function serveLogins(options: LoginsOptions): Served {
     trips: collection<TripRecord>(store, 'oauth-trip', masters),
     forges,
     findServer,
-    redirectUri: `${urls.base}${CALLBACK}`,
+    redirectUri: ({ forgejo }) => urls.base + callbackPath(config, forgejo.url),
     clock,
     lifetime: oauth.loginTimeout,
     max: oauth.maxLogins,
-    observer: logins,
+    observer,
   });
   const flow = new LoginFlow({
     server,
@@ -161,7 +163,7 @@ export function serveLogins(options: LoginsOptions): Served {
     consents: new RememberedConsents(seal, grants, () => clock.wall()),
     forms,
     clock,
-    observer: logins,
+    observer,
   });
   const connections = new Connections({
     grants,
@@ -179,11 +181,20 @@ export function serveLogins(options: LoginsOptions): Served {
   });
 
   const pages = new Rate(PAGES, clock);
+  const logins = new Rate(BEGINNINGS, clock);
+  const departures = new Rate(BEGINNINGS, clock);
   const tokens = new Rate(TOKENS, clock);
   const admitPage = (address: string): void => refuseAbove(pages.take(rateKey(address)));
   const cookies = new Cookies({ secure: urls.base.startsWith('https:') });
   const ways = { registration: oauth.registration, documents: oauth.clientDocuments };
-  const common = { cookies, bodies, origin: urls.base, admitAddress: admitPage, tripLifetime: oauth.loginTimeout };
+  const common = {
+    cookies,
+    bodies,
+    origin: urls.base,
+    admitAddress: admitPage,
+    admitDeparture: (address: string) => refuseAbove(departures.take(rateKey(address))),
+    tripLifetime: oauth.loginTimeout,
+  };
   return {
     authenticator: new OAuthAuthenticator({
       urls,
@@ -197,6 +208,7 @@ export function serveLogins(options: LoginsOptions): Served {
         handle: (req, res) => server.handle(req, res),
         admit: (path, address) => {
           if (path === ROUTES.registration) registrations.admit(address);
+          else if (path === ROUTES.authorization) refuseAbove(logins.take(rateKey(address)));
           else if (path.startsWith(ROUTES.authorization)) admitPage(address);
           else refuseAbove(tokens.take(rateKey(address)));
         },
@@ -205,7 +217,7 @@ export function serveLogins(options: LoginsOptions): Served {
       callback: {
         cookies,
         ticketName,
-        end: (query, ticket) => trips.end(query, ticket),
+        end: (path, query, ticket) => trips.end(path, query, ticket),
         consented: (arrival) => flow.arrived(arrival),
         widened: (arrival) => connections.widened(arrival),
         visited: (arrival) => connections.open(arrival),
@@ -220,6 +232,13 @@ export function serveLogins(options: LoginsOptions): Served {
       home: { endpoint: urls.default, forge: byName.get(config.defaultServer)?.forgejo.url ?? '' },
     },
   };
+}
+
+/** The default server's forge has the plain path; every other one is named by the first server that it has. */
+function callbackPath({ servers, defaultServer }: Config, forge: string): string {
+  const own = servers.filter(({ forgejo }) => forgejo.url === forge);
+  const isDefault = own.some(({ name }) => name === defaultServer);
+  return isDefault ? CALLBACK : `${CALLBACK}/${own[0]?.name ?? ''}`;
 }
 
 /** Clients of the configuration, checked by the same rules as all others. */

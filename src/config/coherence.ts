@@ -113,7 +113,7 @@ function checkOAuth({ auth: { oauth } }: Settings, servers: readonly ServerSpec[
     if (applications === undefined) {
       problems.push({
         where: serverPath(server.name, 'forgejo', 'applications'),
-        what: 'is needed with auth.mode oauth: make two confidential OAuth applications in Forgejo, both with the redirect URI <http.publicUrl>/oauth/callback, and write clientId and clientSecretFile of each; or set auth.mode to bearer',
+        what: 'is needed with auth.mode oauth: make two confidential OAuth applications in Forgejo, both with the redirect URI <http.publicUrl>/oauth/callback (for another Forgejo than that of the default server: /oauth/callback/<its first server>), and write clientId and clientSecretFile of each; or set auth.mode to bearer',
       });
       continue;
     }

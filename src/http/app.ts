@@ -47,7 +47,7 @@ const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
 const HOME = '/';
 const CONSENT = '/login/:uid';
 const FINISH = '/login/:uid/finish';
-const CALLBACK = '/oauth/callback';
+const CALLBACK = ['/oauth/callback', '/oauth/callback/:server'];
 const CONNECTIONS = '/connections';
 
 /** Builds the application. It opens no socket and starts no timer. */
@@ -74,7 +74,7 @@ export function createApp(options: AppOptions): RequestListener {
       page(log, () => Promise.resolve(homePage(home))),
     );
     routes.head([CONSENT, CONNECTIONS], onlyFor('GET, POST')); // the router would serve HEAD as GET
-    routes.head([FINISH, CALLBACK], onlyFor('GET'));
+    routes.head([FINISH, ...CALLBACK], onlyFor('GET'));
     routes.get(CONSENT, page(log, showConsent(login)));
     routes.post(CONSENT, page(log, takeConsent(login)));
     routes.get(FINISH, page(log, finish(login)));
@@ -82,7 +82,7 @@ export function createApp(options: AppOptions): RequestListener {
     routes.get(CONNECTIONS, page(log, showConnections(connections)));
     routes.post(CONNECTIONS, page(log, takeConnections(connections)));
     routes.all([CONSENT, CONNECTIONS], onlyFor('GET, POST'));
-    routes.all([FINISH, CALLBACK], onlyFor('GET'));
+    routes.all([FINISH, ...CALLBACK], onlyFor('GET'));
   }
 
   routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET

@@ -192,7 +192,7 @@ describe('a login on the wire', () => {
       const back = callback({
         cookies: new Cookies({ secure: false }),
         ticketName: (state) => `of_${state}`,
-        end: (_query, ticket) => (tickets.push(ticket), end()),
+        end: (_path, _query, ticket) => (tickets.push(ticket), end()),
         consented: async () => undefined,
         widened: async () => undefined,
         visited: () => ({ cookie: 'visit', seconds: 60 }),

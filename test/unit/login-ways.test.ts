@@ -16,6 +16,9 @@ import { EVERYTHING, MASTER, recorded, type Recorded, ShiftedClock, USER } from 
 import { serverSpec } from '../support/server-spec';
 
 const SERVER = serverSpec({ name: 'main' });
+/** Of another forge. */
+const OTHER = serverSpec({ name: 'other' });
+const CALLBACK = '/oauth/callback';
 const NEWER: readonly SealingKey[] = [{ id: '1a1b1c1d', secret: Buffer.alloc(32, 6) }, ...MASTER];
 const NARROW = { owners: ['acme'], repositories: ['acme/*'] };
 
@@ -46,8 +49,8 @@ describe('ways to the forge', () => {
     new Trips({
       trips: collection<TripRecord>(at.store, 'oauth-trip', masters),
       forges,
-      findServer: (name) => (name === 'main' ? SERVER : undefined),
-      redirectUri: 'https://mcp.example/oauth/callback',
+      findServer: (name) => [SERVER, OTHER].find((server) => server.name === name),
+      redirectUri: ({ name }) => `https://mcp.example${name === 'main' ? CALLBACK : `${CALLBACK}/${name}`}`,
       clock,
       lifetime: 600,
       max,
@@ -64,9 +67,21 @@ describe('ways to the forge', () => {
   it('lets one of 20 browsers go on that come back with one state, at two gateways', async () => {
     const gateways = [trips(), trips()];
     const gone = await gateways[0].begin(SERVER, 'read', { kind: 'connections' });
-    const ends = Array.from({ length: 20 }, (_, i) => outcome(gateways[i % 2].end(back(gone), gone.ticket.secret)));
+    const ends = Array.from({ length: 20 }, (_, i) =>
+      outcome(gateways[i % 2].end(CALLBACK, back(gone), gone.ticket.secret)),
+    );
     expect(tally(await Promise.all(ends))).to.deep.equal({ none: 1, INVALID_REQUEST: 19 });
     expect(told.filter((line) => line === 'in 42 read connections')).to.have.length(1);
+  });
+
+  it('ends only at the callback of the forge that it began at: a code that one forge was told of another is never redeemed', async () => {
+    const at = trips();
+    const here = await at.begin(SERVER, 'read', { kind: 'connections' });
+    const there = await at.begin(OTHER, 'read', { kind: 'connections' });
+    expect(await outcome(at.end(`${CALLBACK}/other`, back(here), here.ticket.secret))).to.equal('INVALID_REQUEST');
+    expect(await outcome(at.end(CALLBACK, back(there), there.ticket.secret))).to.equal('INVALID_REQUEST');
+    const again = await at.begin(OTHER, 'read', { kind: 'connections' });
+    expect(await outcome(at.end(`${CALLBACK}/other`, back(again), again.ticket.secret))).to.equal('none');
   });
 
   it('does not end for a browser without its ticket, and still ends for the one that has it', async () => {
@@ -75,25 +90,25 @@ describe('ways to the forge', () => {
     const other = await one.begin(SERVER, 'write', { kind: 'connections' });
     expect(gone.ticket.name).to.equal(ticketName(back(gone).get('state') ?? ''));
     for (const ticket of [undefined, '', other.ticket.secret, `${gone.ticket.secret}x`])
-      expect(await outcome(two.end(back(gone), ticket)), String(ticket)).to.equal('INVALID_REQUEST');
+      expect(await outcome(two.end(CALLBACK, back(gone), ticket)), String(ticket)).to.equal('INVALID_REQUEST');
     const twice = back(gone);
     twice.append('state', 'another');
-    expect(await outcome(two.end(twice, gone.ticket.secret))).to.equal('INVALID_REQUEST');
-    expect(await outcome(two.end(new URLSearchParams(), gone.ticket.secret))).to.equal('INVALID_REQUEST');
+    expect(await outcome(two.end(CALLBACK, twice, gone.ticket.secret))).to.equal('INVALID_REQUEST');
+    expect(await outcome(two.end(CALLBACK, new URLSearchParams(), gone.ticket.secret))).to.equal('INVALID_REQUEST');
     expect(told).to.deep.equal(Array.from({ length: 6 }, () => 'failed unknown INVALID_REQUEST'));
-    expect(await two.end(back(gone), gone.ticket.secret)).to.deep.include({ application: 'write' });
+    expect(await two.end(CALLBACK, back(gone), gone.ticket.secret)).to.deep.include({ application: 'write' });
   });
 
   it('is over after its time', async () => {
     const ways = trips();
     const gone = await ways.begin(SERVER, 'read', { kind: 'connections' });
     clock.advance(601_000);
-    expect(await outcome(ways.end(back(gone), gone.ticket.secret))).to.equal('INVALID_REQUEST');
+    expect(await outcome(ways.end(CALLBACK, back(gone), gone.ticket.secret))).to.equal('INVALID_REQUEST');
   });
 
   it('begun with the old master key ends with the new one', async () => {
     const gone = await trips(MASTER).begin(SERVER, 'read', { kind: 'connections' });
-    expect(await outcome(trips(NEWER).end(back(gone), gone.ticket.secret))).to.equal('none');
+    expect(await outcome(trips(NEWER).end(CALLBACK, back(gone), gone.ticket.secret))).to.equal('none');
   });
 
   it('are bounded: of 50 at once as many begin as may, and places of those that failed or ended are free again', async () => {
@@ -106,7 +121,7 @@ describe('ways to the forge', () => {
     expect(told[0]).to.equal('failed connections UPSTREAM_UNREACHABLE');
     forges.fault = undefined;
     expect(tally(await Promise.all(Array.from({ length: 50 }, begin)))).to.deep.equal({ none: 10, OVERLOADED: 40 });
-    await ways.end(back(begun[0]), begun[0].ticket.secret);
+    await ways.end(CALLBACK, back(begun[0]), begun[0].ticket.secret);
     expect(await begin()).to.equal('none');
     expect(await begin()).to.equal('OVERLOADED');
   });
@@ -114,11 +129,11 @@ describe('ways to the forge', () => {
   it('tells that the user said no as an answer, and the failures of the forge as such', async () => {
     const ways = trips();
     const gone = await ways.begin(SERVER, 'read', { kind: 'connections' });
-    const refused = await ways.end(back(gone, { error: 'access_denied' }), gone.ticket.secret);
+    const refused = await ways.end(CALLBACK, back(gone, { error: 'access_denied' }), gone.ticket.secret);
     expect('refused' in refused && refused.refused.code).to.equal('FORGE_LOGIN_DENIED');
     const again = await ways.begin(SERVER, 'read', { kind: 'connections' });
     forges.fault = new AppError('UPSTREAM_TIMEOUT', 'The forge is slow.');
-    expect(await outcome(ways.end(back(again), again.ticket.secret))).to.equal('UPSTREAM_TIMEOUT');
+    expect(await outcome(ways.end(CALLBACK, back(again), again.ticket.secret))).to.equal('UPSTREAM_TIMEOUT');
   });
 
   describe('from the page with the connections', () => {

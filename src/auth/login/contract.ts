@@ -2,13 +2,15 @@
 import type { ServerSpec } from '../../config/server';
 import type { ApplicationName, Choice, Scope, UserRef } from '../context';
 
-/** A login at a forge that has begun, as {@link ForgeLogins} wants it back. */
+/** A login at a forge that has begun. The caller keeps it out of the browser's reach, and hands it back with the callback. */
 export interface BegunLogin {
   readonly application: ApplicationName;
+  /** As it is registered at the forge, without query and fragment. */
   readonly redirectUri: string;
   readonly state: string;
   /** Secret. */
   readonly verifier: string;
+  /** Where the `openid` scope is asked for. */
   readonly nonce?: string;
 }
 

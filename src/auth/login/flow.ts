@@ -8,12 +8,13 @@ import type { ServerSpec } from '../../config/server';
 import type { Collection } from '../../stores/sealed';
 import type { ApplicationName, Scope, UserRef } from '../context';
 import { accountOf, type GrantRecord } from '../provider/grants';
+import { lost } from '../lost';
 import type { AuthorizationServer } from '../provider/server';
 import type { ResourceUrls } from '../resource/urls';
 import type { ConsentsCookie, RememberedConsents } from './consents';
 import type { ConsentDecision, Departure, Errand, LoginObserver, LoginOffer } from './contract';
 import type { FormTokens } from './form-tokens';
-import { type Arrival, lost, type Refused, type Trips } from './trips';
+import type { Arrival, Refused, Trips } from './trips';
 
 type Request = Parameters<AuthorizationServer['pendingLogin']>[0];
 type Response = Parameters<AuthorizationServer['pendingLogin']>[1];

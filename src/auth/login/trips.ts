@@ -9,6 +9,7 @@ import { AppError, toAppError } from '../../errors';
 import type { Collection } from '../../stores/sealed';
 import type { ApplicationName, UserRef } from '../context';
 import { Underway } from '../underway';
+import { lost } from '../lost';
 import type { BegunLogin, Departure, Errand, ForgeLogins, LoginObserver } from './contract';
 
 /** What is kept of a way; its id is the `state`. */
@@ -25,8 +26,11 @@ export interface TripsOptions {
   readonly forges: ForgeLogins;
   /** A server by its name; undefined where there is none any more. */
   readonly findServer: (name: string) => ServerSpec | undefined;
-  /** As it is registered at the forge. */
-  readonly redirectUri: string;
+  /**
+   * Where a server's forge sends browsers back to, as it is registered there. Each forge has its own: one that is told another's code must not have it
+   * redeemed here (RFC 9700, 4.4.2.2; Forgejo does not say who it is, RFC 9207).
+   */
+  readonly redirectUri: (server: ServerSpec) => string;
   readonly clock: Clock;
   /** Seconds for a way. */
   readonly lifetime: number;
@@ -73,7 +77,7 @@ export class Trips {
     const place = ticketName(secret);
     this.#underway.admit(place, expiresAt);
     try {
-      const { url, begun } = await forges.begin(server, application, redirectUri);
+      const { url, begun } = await forges.begin(server, application, redirectUri(server));
       const record: TripRecord = { server: server.name, begun, ticket: digestOf(secret), errand };
       await trips.create(begun.state, record, { expiresAt });
       return { url: url.href, ticket: { name: ticketName(begun.state), secret } };
@@ -85,14 +89,14 @@ export class Trips {
   }
 
   /**
-   * Ends a way: the browser is back with this query. A browser without the ticket ends nothing. That the user said no at the forge is an answer.
+   * Ends a way: the browser is back at this path of ours, with this query. A browser without the ticket ends nothing. That the user said no at the forge is an answer.
    * @throws AppError `INVALID_REQUEST` for a way that is over, unknown, or another browser's; as {@link ForgeLogins.finish}.
    */
-  async end(query: URLSearchParams, ticket: string | undefined): Promise<Arrival | Refused> {
+  async end(path: string, query: URLSearchParams, ticket: string | undefined): Promise<Arrival | Refused> {
     const { forges, findServer, observer } = this.#options;
     const trip = ticket === undefined ? undefined : await this.#take(query.getAll('state'), ticket);
     const server = trip === undefined ? undefined : findServer(trip.server);
-    if (trip === undefined || server === undefined) {
+    if (trip === undefined || server === undefined || new URL(trip.begun.redirectUri).pathname !== path) {
       observer.failed(trip?.errand.kind ?? 'unknown', 'INVALID_REQUEST');
       throw lost();
     }
@@ -129,12 +133,4 @@ function digestOf(secret: string): string {
 
 function same(a: string, b: string): boolean {
   return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b));
-}
-
-/** The login is not to be found from this browser. */
-export function lost(): AppError {
-  return new AppError(
-    'INVALID_REQUEST',
-    'This login has expired, or was begun in another browser. Start again from your MCP client.',
-  );
 }

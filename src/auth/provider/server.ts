@@ -4,6 +4,7 @@ import { errors } from 'oidc-provider';
 import { AppError } from '../../errors';
 import type { ApplicationName, Choice, Scope, UserRef } from '../context';
 import { SCOPES } from '../resource/metadata';
+import { lost } from '../lost';
 import { Codes } from './codes';
 import { accountOf, type GrantRecord } from './grants';
 import { Interactions } from './interactions';
@@ -194,11 +195,4 @@ async function asAppError<T>(run: () => Promise<T>): Promise<T> {
     if (thrown instanceof Error && thrown.cause instanceof AppError) throw thrown.cause;
     throw thrown;
   }
-}
-
-function lost(): AppError {
-  return new AppError(
-    'INVALID_REQUEST',
-    'This login has expired, or was begun in another browser. Start again from your MCP client.',
-  );
 }

@@ -10,6 +10,7 @@ import {
 } from 'openid-client';
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../clock';
+import type { BegunLogin } from '../../auth/login/contract';
 import { AppError } from '../../errors';
 import { fetchAccount } from './account';
 import { BackChannel, neverSent } from './back-channel';
@@ -29,18 +30,6 @@ export interface ForgeLoginOptions {
   readonly clock: Clock;
   /** Milliseconds for one request to the forge. */
   readonly timeoutMs: number;
-}
-
-/** A login that has begun. The caller keeps it, out of the browser's reach or signed, and hands it back with the callback. */
-export interface BegunLogin {
-  readonly application: ApplicationName;
-  /** As it is registered at the forge, without query and fragment. */
-  readonly redirectUri: string;
-  readonly state: string;
-  /** Secret. */
-  readonly verifier: string;
-  /** Where the `openid` scope is asked for. */
-  readonly nonce?: string;
 }
 
 export class ForgeLogin implements ForgeUpstream {

@@ -38,6 +38,8 @@ export interface ConnectionsPages {
   readonly findServer: (name: string | undefined) => ServerSpec | undefined;
   readonly scopes: readonly Scope[];
   readonly admitAddress: (address: string) => void;
+  /** Counts a way to the forge that is to begin. @throws AppError `CLIENT_RATE`. */
+  readonly admitDeparture: (address: string) => void;
   /** Seconds for a way to the forge and back. */
   readonly tripLifetime: number;
 }
@@ -117,6 +119,7 @@ async function act(
 
 /** Sends somebody whom nobody knows to the forge. Resolves with where that is. */
 async function depart(pages: ConnectionsPages, res: Outgoing, name: string | undefined, late = false): Promise<string> {
+  pages.admitDeparture(exchangeOf(res).address);
   const server = pages.findServer(name);
   if (server === undefined) {
     throw new AppError('SERVER_UNKNOWN', 'There is no MCP server of that name. Check the address.');

@@ -1,4 +1,4 @@
-/** Back from the forge: one address for every way, as it is registered there. */
+/** Back from a forge, at the address that is registered there. */
 import type { Errand } from '../../auth/login/contract';
 import type { Arrival, Refused } from '../../auth/login/trips';
 import type { Cookies } from '../cookies';
@@ -11,7 +11,7 @@ export interface CallbackOptions {
   /** The name of the ticket for a state. */
   readonly ticketName: (state: string) => string;
   /** Ends a way. @throws AppError as `Trips.end`. */
-  readonly end: (query: URLSearchParams, ticket: string | undefined) => Promise<Arrival | Refused>;
+  readonly end: (path: string, query: URLSearchParams, ticket: string | undefined) => Promise<Arrival | Refused>;
   readonly consented: (arrival: Arrival | Refused) => Promise<void>;
   readonly widened: (arrival: Arrival) => Promise<void>;
   /** The visit that begins: a cookie's value, and the seconds for which it is good. */
@@ -30,11 +30,12 @@ export function callback(options: CallbackOptions): PageHandler {
   const { cookies } = options;
   return async (req, res) => {
     options.admitAddress(exchangeOf(res).address);
-    const query = new URLSearchParams((req.url ?? '').split('?', 2)[1]);
+    const [path = '', text] = (req.url ?? '').split('?', 2);
+    const query = new URLSearchParams(text);
     const ticket = ticketCookie(options.ticketName(query.get('state') ?? ''));
     const secret = cookies.get(req, ticket);
     if (secret !== undefined) cookies.clear(res, ticket);
-    const arrival = await options.end(query, secret);
+    const arrival = await options.end(path, query, secret);
     if (arrival.errand.kind === 'consent') {
       await options.consented(arrival); // that the user said no, too: the client is told
       return { location: `/login/${arrival.errand.uid}/finish` };

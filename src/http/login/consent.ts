@@ -1,5 +1,6 @@
 /** The consent page: the first step of every login. */
 import type { ConsentDecision, Departure, LoginOffer } from '../../auth/login/contract';
+import { exchangeOf } from '../exchange';
 import { readForm, staleForm } from '../form';
 import type { Incoming, Outgoing } from '../handler';
 import { CSRF_FIELD, consentPage, type ConsentOffer, readConsent } from '../pages/consent';
@@ -52,6 +53,7 @@ export function takeConsent(pages: LoginPages): PageHandler {
       case 'again':
         return consentPage(shownOf(offer), targetOf(pages, offer), answer);
       case 'allow':
+        pages.admitDeparture(exchangeOf(res).address);
         return forwardPage(leave(pages, res, await flow.allow(offer, answer)));
     }
   };

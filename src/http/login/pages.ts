@@ -15,6 +15,8 @@ export interface LoginPages {
   readonly origin: string;
   /** Counts a request before anything is done for it. @throws AppError `CLIENT_RATE`. */
   readonly admitAddress: (address: string) => void;
+  /** Counts a way to the forge that is to begin. @throws AppError `CLIENT_RATE`. */
+  readonly admitDeparture: (address: string) => void;
   readonly admit: (res: Outgoing) => void;
   /** Seconds for a way to the forge and back. */
   readonly tripLifetime: number;
