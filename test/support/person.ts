@@ -8,7 +8,8 @@ import type { Tab } from './chromium';
 const SHOTS = process.env.PAGES_SCREENSHOTS;
 const MAX_FORGE_PAGES = 4;
 /** What the browser has to say of the test's forge, which is built without style sheets. Policies, cookies and mixed content are not among it. */
-const OF_THE_FORGE = /^(?:GenericIssue|StylesheetLoadingIssue)$|autocomplete attributes|status of 404|Autofocus processing/;
+const OF_THE_FORGE =
+  /^(?:GenericIssue|StylesheetLoadingIssue)$|autocomplete attributes|status of 404|Autofocus processing/;
 
 /** What is chosen in a form of the gateway's. */
 export interface Choices {
