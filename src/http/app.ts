@@ -65,6 +65,14 @@ export function createApp(options: AppOptions): RequestListener {
     routes.use(oauthEndpoints(options.login.endpoints, log));
   }
   routes.use(checkOrigin(options.guard));
+
+  // Before the pages: nearly every request is for these, and a router asks its routes one by one.
+  routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
+  routes.post(ENDPOINTS, admit, post(mcp));
+  routes.get(ENDPOINTS, admit, get(mcp));
+  routes.delete(ENDPOINTS, admit, del(mcp));
+  routes.all(ENDPOINTS, methodNotAllowed);
+
   if (options.login !== undefined) {
     const { callback: back, connections, home } = options.login;
     const login = loginPages(options.login.pages);
@@ -84,12 +92,6 @@ export function createApp(options: AppOptions): RequestListener {
     routes.all([CONSENT, CONNECTIONS], onlyFor('GET, POST'));
     routes.all([FINISH, ...CALLBACK], onlyFor('GET'));
   }
-
-  routes.head(ENDPOINTS, methodNotAllowed); // the router would serve HEAD as GET
-  routes.post(ENDPOINTS, admit, post(mcp));
-  routes.get(ENDPOINTS, admit, get(mcp));
-  routes.delete(ENDPOINTS, admit, del(mcp));
-  routes.all(ENDPOINTS, methodNotAllowed);
 
   routes.use(notFound(log));
   routes.use(
