@@ -96,8 +96,8 @@ export interface Channel {
   listen(sink: MessageSink): () => void;
 
   /**
-   * What the child says of a tool; undefined where it does not tell. The first time, and after a change of the list, the child is asked, which no
-   * client sees and which takes a few seconds at most. Never rejects.
+   * What the child says of a tool; undefined where it does not tell. The first time, after a change of the list, and now and then after a list that
+   * failed, the child is asked, which no client sees and which takes a few seconds at most. Never rejects.
    */
   tool(name: string): Promise<ToolFacts | undefined>;
 

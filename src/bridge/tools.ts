@@ -6,6 +6,8 @@ import type { Questions } from './questions';
 
 /** Milliseconds for all pages: a caller waits for them. */
 const LIST_MS = 5_000;
+/** Milliseconds after a list that failed or came too late until the child is asked again: callers wait for that, too. */
+const RETRY_MS = 30_000;
 /** Bounds of what a child can make us keep. A tool beyond them is one that nothing is known of. */
 const MAX_PAGES = 64;
 const MAX_TOOLS = 4096;
@@ -14,14 +16,25 @@ const MAX_NAME = 1024;
 /** `readOnlyHint` by the tool's name; undefined where the tool has none. */
 type Hints = Map<string, boolean | undefined>;
 
+type Facts = ReadonlyMap<string, ToolFacts>;
+
+/** What came of asking for the list. */
+interface List {
+  readonly facts: Facts;
+  /** When to ask again, in milliseconds of the clock; undefined where the list is whole. */
+  readonly again: number | undefined;
+}
+
+const NOTHING: Facts = new Map();
+
 /**
- * The child's list of tools, asked for when it is first needed and remembered until the child says that it has changed, whatever came of it: a child
- * that cannot tell is not asked before every call.
+ * The child's list of tools, asked for when it is first needed and remembered until the child says that it has changed. A list that failed, or of
+ * which a page did, is asked for again when a tool is looked for that it does not tell of, but not before every call: a child may never answer.
  */
 export class Tools {
   readonly #questions: Pick<Questions, 'ask'>;
   readonly #clock: Clock;
-  #known: Promise<ReadonlyMap<string, ToolFacts>> | undefined;
+  #known: Promise<List> | undefined;
 
   constructor(questions: Pick<Questions, 'ask'>, clock: Clock) {
     this.#questions = questions;
@@ -30,8 +43,12 @@ export class Tools {
 
   /** See {@link Channel.tool}. Callers that come together share one list. */
   async find(name: string): Promise<ToolFacts | undefined> {
-    this.#known ??= this.#list();
-    return (await this.#known).get(name);
+    const known = (this.#known ??= this.#list(NOTHING));
+    const { facts, again } = await known;
+    const found = facts.get(name);
+    if (found !== undefined || again === undefined || this.#clock.now() < again) return found;
+    if (this.#known === known) this.#known = this.#list(facts);
+    return this.find(name);
   }
 
   /** The list has changed. */
@@ -39,19 +56,23 @@ export class Tools {
     this.#known = undefined;
   }
 
-  async #list(): Promise<ReadonlyMap<string, ToolFacts>> {
+  /** Asks for all pages. Where one fails, what is known `before` stays if it is more. */
+  async #list(before: Facts): Promise<List> {
     const hints: Hints = new Map();
     const until = this.#clock.now() + LIST_MS;
     let params: { cursor?: string } = {};
     for (let page = 0; page < MAX_PAGES && hints.size < MAX_TOOLS; page += 1) {
       const left = until - this.#clock.now();
       const result = left > 0 ? await this.#questions.ask('tools/list', params, left) : undefined;
-      if (!isObject(result) || !Array.isArray(result.tools)) break;
+      if (!isObject(result) || !Array.isArray(result.tools)) {
+        const facts = factsOf(hints);
+        return { facts: facts.size < before.size ? before : facts, again: this.#clock.now() + RETRY_MS };
+      }
       for (const tool of result.tools.slice(0, MAX_TOOLS - hints.size)) note(hints, tool);
       if (typeof result.nextCursor !== 'string') break;
       params = { cursor: result.nextCursor };
     }
-    return factsOf(hints);
+    return { facts: factsOf(hints), again: undefined };
   }
 }
 
@@ -65,7 +86,7 @@ function note(hints: Hints, tool: unknown): void {
  * A tool without the hint writes (that is the hint's default), but only where the child marks the tools that read: of a child that knows
  * nothing of annotations, it would say that no tool reads.
  */
-function factsOf(hints: Hints): ReadonlyMap<string, ToolFacts> {
+function factsOf(hints: Hints): Facts {
   const marks = [...hints.values()].includes(true);
   const facts = new Map<string, ToolFacts>();
   for (const [name, hint] of hints) {

@@ -135,14 +135,89 @@ describe('tools as the child describes them', () => {
     ['no list', { tools: 'none' }],
     ['nothing', {}],
   ] as const) {
-    it(`knows nothing of a child that answers with ${what}, and does not ask it again`, async () => {
-      pages = page === undefined ? {} : { '': page };
+    it(`knows nothing of a child that answers with ${what}, and asks it again after 30 seconds, once for all callers`, async () => {
+      const failing: typeof pages = page === undefined ? {} : { '': page };
+      pages = failing;
       await start();
-      expect(await bench.channel.tool('reads')).to.equal(undefined);
-      expect(await bench.channel.tool('reads')).to.equal(undefined);
+      const ask = async () =>
+        new Set(await Promise.all(Array.from({ length: 100 }, () => bench.channel.tool('reads'))));
+      expect(await ask()).to.deep.equal(new Set([undefined]));
+      bench.clock.advance(29_999);
+      expect(await ask()).to.deep.equal(new Set([undefined]));
       expect(lists()).to.have.length(1);
+      bench.clock.advance(1);
+      expect(await ask()).to.deep.equal(new Set([undefined]));
+      expect(await ask()).to.deep.equal(new Set([undefined]));
+      expect(lists()).to.have.length(2);
+      pages = { '': { tools: [READS] } };
+      bench.clock.advance(29_999);
+      expect(await ask()).to.deep.equal(new Set([undefined]));
+      bench.clock.advance(1);
+      expect(await ask()).to.deep.equal(new Set([{ readOnly: true }]));
+      pages = failing;
+      bench.clock.advance(3_600_000);
+      expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+      expect(await bench.channel.tool('absent'), 'the list is whole').to.equal(undefined);
+      expect(lists()).to.have.length(3);
     });
   }
+
+  it('asks a child again whose start took longer than the first list was waited for', async () => {
+    await start();
+    const ready = bench.link.onMessage;
+    bench.link.onMessage = () => undefined;
+    const early = bench.channel.tool('writes');
+    bench.clock.advance(5_000);
+    expect(await early).to.equal(undefined);
+    bench.link.onMessage = ready;
+    bench.clock.advance(30_000);
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+  });
+
+  it('asks again for a tool that was not on the pages that came, and keeps what it has where that fails as well', async () => {
+    pages = { '': { tools: [READS], nextCursor: 'b' } };
+    await start();
+    expect(await bench.channel.tool('writes')).to.equal(undefined);
+    bench.clock.advance(30_000);
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(lists()).to.have.length(2);
+    pages = {};
+    expect(await bench.channel.tool('writes')).to.equal(undefined);
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(lists()).to.have.length(3);
+    pages = { '': { tools: [READS], nextCursor: 'b' }, b: { tools: [WRITES] } };
+    bench.clock.advance(30_000);
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+    expect(lists()).to.have.length(5);
+  });
+
+  it('does not wait to ask again after the child said that its list has changed', async () => {
+    pages = {};
+    await start();
+    expect(await bench.channel.tool('reads')).to.equal(undefined);
+    pages = { '': { tools: [READS] } };
+    bench.link.say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+  });
+
+  it('asks afresh, without a wait, where the list changed while it was asked for again', async () => {
+    pages = {};
+    await start();
+    expect(await bench.channel.tool('reads')).to.equal(undefined);
+    bench.clock.advance(30_000);
+    const ready = bench.link.onMessage;
+    bench.link.onMessage = () => undefined;
+    const waiting = Array.from({ length: 100 }, () => bench.channel.tool('reads'));
+    await settle();
+    const second = bench.link.last;
+    bench.link.onMessage = ready;
+    bench.link.say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+    answer(second);
+    expect(new Set(await Promise.all(waiting))).to.deep.equal(new Set([undefined]));
+    pages = { '': { tools: [READS] } };
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(lists()).to.have.length(3);
+  });
 
   it('knows nothing of a child whose answer is longer than a line may be; the session goes on', async () => {
     pages = { '': { tools: [{ ...READS, description: 'd'.repeat(20_000) }] } };
