@@ -17,6 +17,12 @@ export function pathOf({ url = '' }: IncomingMessage): string {
   return query === -1 ? url : url.slice(0, query);
 }
 
+/** A request's query: all behind the first `?`, for it may hold more of them (RFC 3986, 3.4). */
+export function queryOf({ url = '' }: IncomingMessage): URLSearchParams {
+  const query = url.indexOf('?');
+  return new URLSearchParams(query === -1 ? '' : url.slice(query + 1));
+}
+
 export type Next = (error?: unknown) => void;
 
 /** One step of a request. What it throws, or rejects with, goes to the failure handler. */

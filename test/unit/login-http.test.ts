@@ -8,8 +8,9 @@ import { AppError } from '../../src/errors';
 import { beginExchange } from '../../src/http/exchange';
 import { answerFailures } from '../../src/http/failure';
 import { Cookies } from '../../src/http/cookies';
+import { showConnections } from '../../src/http/connections/pages';
 import { readForm } from '../../src/http/form';
-import type { Handler } from '../../src/http/handler';
+import { type Handler, pathOf, queryOf } from '../../src/http/handler';
 import { callback } from '../../src/http/login/callback';
 import { BodyReader } from '../../src/http/mcp/body';
 import { discovery } from '../../src/http/oauth/discovery';
@@ -130,6 +131,33 @@ describe('a login on the wire', () => {
       const { body } = homePage({ endpoint: `${ORIGIN}/mcp`, forge: 'https://forge.example' });
       expect(textOf(body)).to.contain(`${ORIGIN}/mcp`).and.contain('forge.example');
       expect(body).to.contain('href="/connections"');
+    });
+
+    it('of the own connections says what was done in words of its own, whatever stands in its address', async () => {
+      const pages = {
+        connections: {
+          visitor: () => ({ user: USER, server: 'fixture', id: 'v' }),
+          formToken: () => 't',
+          of: async () => [],
+        },
+        cookies: new Cookies({ secure: false }),
+        admitAddress: () => undefined,
+      } as unknown as Parameters<typeof showConnections>[0];
+      const ask = await serve(page(log, showConnections(pages)));
+      expect(textOf(await (await ask('/connections?done=end')).text())).to.contain('The session is ended.');
+      for (const word of ['', 'constructor', '__proto__', 'toString', '<b>']) {
+        const answer = await ask(`/connections?done=${encodeURIComponent(word)}`);
+        expect([answer.status, textOf(await answer.text())], word).to.deep.equal([
+          200,
+          textOf(await (await ask('/connections')).text()),
+        ]);
+      }
+    });
+
+    it('has all of its query behind the first question mark, and nothing of it in its path', () => {
+      const req = { url: '/oauth/callback?code=a?b&state=s' } as Parameters<typeof queryOf>[0];
+      expect([pathOf(req), ...queryOf(req)]).to.deep.equal(['/oauth/callback', ['code', 'a?b'], ['state', 's']]);
+      expect([...queryOf({ url: '/oauth/callback' } as typeof req)]).to.deep.equal([]);
     });
 
     it('answers a person at a path that is none, and a program with JSON, without OAuth too', async () => {

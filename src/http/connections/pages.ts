@@ -7,7 +7,7 @@ import { AppError } from '../../errors';
 import type { Cookies } from '../cookies';
 import { exchangeOf } from '../exchange';
 import { readForm, staleForm } from '../form';
-import type { Incoming, Outgoing } from '../handler';
+import { type Incoming, type Outgoing, queryOf } from '../handler';
 import { VISITOR_COOKIE } from '../login/callback';
 import { leave } from '../login/pages';
 import type { BodyReader } from '../mcp/body';
@@ -47,13 +47,14 @@ export interface ConnectionsPages {
 const PATH = '/connections';
 
 /** What a form did, by the word in the address that the browser is sent to after it. */
-const NOTICES: Readonly<Record<string, string>> = {
-  change: 'Saved. It counts from the next call on.',
-  revoke: 'The connection is ended, and the sessions that it had.',
-  end: 'The session is ended.',
-  disconnect: 'Everything is disconnected.',
-  nothing: 'You had to log in again first, so nothing was changed. Please do it once more.',
-};
+const NOTICES: ReadonlyMap<string, string> = new Map([
+  ['change', 'Saved. It counts from the next call on.'],
+  ['revoke', 'The connection is ended, and the sessions that it had.'],
+  ['end', 'The session is ended.'],
+  ['nothing', 'You had to log in again first, so nothing was changed. Please do it once more.'],
+]);
+/** What is said in place of the connections once all are ended. */
+const DISCONNECTED = 'Everything is disconnected.';
 
 /** Shows the page. A visitor whom nobody knows goes to the forge first. */
 export function showConnections(pages: ConnectionsPages): PageHandler {
@@ -63,7 +64,7 @@ export function showConnections(pages: ConnectionsPages): PageHandler {
     if (visitor === undefined) {
       return { location: await depart(pages, res, queryOf(req).get('server') ?? undefined) };
     }
-    const notice = NOTICES[queryOf(req).get('done') ?? ''];
+    const notice = NOTICES.get(queryOf(req).get('done') ?? '');
     return render(pages, visitor, notice === undefined ? {} : { notice });
   };
 }
@@ -110,7 +111,7 @@ async function act(
       await connections.disconnect(visitor);
       cookies.clear(res, VISITOR_COOKIE);
       return connectionsPage(
-        { ...(await viewOf(pages, visitor)), connections: [], notice: NOTICES.disconnect },
+        { ...(await viewOf(pages, visitor)), connections: [], notice: DISCONNECTED },
         { action: PATH, csrf: '' },
       );
   }
@@ -160,8 +161,4 @@ function shownOf({ scopes: all }: ConnectionsPages): (connection: UserConnection
 
 function visitorOf({ connections, cookies }: ConnectionsPages, req: Incoming): Visitor | undefined {
   return connections.visitor(cookies.get(req, VISITOR_COOKIE));
-}
-
-function queryOf(req: Incoming): URLSearchParams {
-  return new URLSearchParams((req.url ?? '').split('?', 2)[1]);
 }

@@ -3,6 +3,7 @@ import type { Errand } from '../../auth/login/contract';
 import type { Arrival, Refused } from '../../auth/login/trips';
 import type { Cookies } from '../cookies';
 import { exchangeOf } from '../exchange';
+import { pathOf, queryOf } from '../handler';
 import type { PageHandler } from '../pages/send';
 import { ticketCookie } from './pages';
 
@@ -30,12 +31,11 @@ export function callback(options: CallbackOptions): PageHandler {
   const { cookies } = options;
   return async (req, res) => {
     options.admitAddress(exchangeOf(res).address);
-    const [path = '', text] = (req.url ?? '').split('?', 2);
-    const query = new URLSearchParams(text);
+    const query = queryOf(req);
     const ticket = ticketCookie(options.ticketName(query.get('state') ?? ''));
     const secret = cookies.get(req, ticket);
     if (secret !== undefined) cookies.clear(res, ticket);
-    const arrival = await options.end(path, query, secret);
+    const arrival = await options.end(pathOf(req), query, secret);
     if (arrival.errand.kind === 'consent') {
       await options.consented(arrival); // that the user said no, too: the client is told
       return { location: `/login/${arrival.errand.uid}/finish` };

@@ -2,7 +2,7 @@
 import type { ConsentDecision, Departure, LoginOffer } from '../../auth/login/contract';
 import { exchangeOf } from '../exchange';
 import { readForm, staleForm } from '../form';
-import type { Incoming, Outgoing } from '../handler';
+import { type Incoming, type Outgoing, queryOf } from '../handler';
 import { CSRF_FIELD, consentPage, type ConsentOffer, readConsent } from '../pages/consent';
 import { forwardPage } from '../pages/forward';
 import type { PageHandler } from '../pages/send';
@@ -29,7 +29,7 @@ export function showConsent(pages: LoginPages): PageHandler {
     const { flow, cookies } = pages;
     pages.admit(res);
     const offer = await flow.offer(req, res);
-    const asked = new URLSearchParams((req.url ?? '').split('?', 2)[1]).has(ASK);
+    const asked = queryOf(req).has(ASK);
     const remembered = asked ? undefined : await flow.remembered(offer, cookies.get(req, CONSENTS_COOKIE));
     if (remembered !== undefined) return { location: leave(pages, res, remembered) };
     return consentPage(shownOf(offer), targetOf(pages, offer));

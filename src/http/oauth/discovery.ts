@@ -1,5 +1,5 @@
 /** The documents by which a client that knows only a URL finds the rest (RFC 9728, 3; RFC 8414, 3). */
-import type { Handler } from '../handler';
+import { type Handler, pathOf } from '../handler';
 import { sendJson } from '../failure';
 
 /** The document for a path; undefined for a path that is none of its forms. */
@@ -8,7 +8,7 @@ export type FindDocument = (path: string) => object | undefined;
 /** Serves the documents, to web pages of any origin: there is nothing secret in them. Everything else goes on. */
 export function discovery(find: FindDocument): Handler {
   return (req, res, next) => {
-    const path = (req.url ?? '').split('?', 1)[0] ?? '';
+    const path = pathOf(req);
     const document = path.includes('/.well-known/') ? find(path) : undefined;
     if (document === undefined) {
       next();

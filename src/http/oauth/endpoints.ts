@@ -5,7 +5,7 @@ import { toAppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { exchangeOf } from '../exchange';
 import { sendJson } from '../failure';
-import type { Handler, Outgoing } from '../handler';
+import { type Handler, type Outgoing, pathOf } from '../handler';
 import { page } from '../pages/send';
 
 /** The authorization server as this layer sees it. */
@@ -23,7 +23,7 @@ export interface OAuthEndpoints {
 /** Passes the authorization server's paths on to it; everything else goes on. */
 export function oauthEndpoints(endpoints: OAuthEndpoints, log: Logger): Handler {
   return async (req, res, next) => {
-    const path = (req.url ?? '').split('?', 1)[0] ?? '';
+    const path = pathOf(req);
     if (!endpoints.serves(path)) {
       next();
       return;
