@@ -87,10 +87,20 @@ export class Forges implements ForgeLogins {
     return this.#at(user.issuer).vault.token(user, application, signal);
   }
 
-  /** See {@link Vault.probe}. */
+  /**
+   * See {@link Vault.probe}. A user who has become an administrator since, and whom no server takes as one, is out as after {@link finish}: the tokens are
+   * deleted. Never rejects.
+   */
   async probe(user: Owner, application: ApplicationName, signal?: AbortSignal): Promise<ProbeAnswer> {
     const known = this.#known.get(user.issuer);
-    return known === undefined ? { verdict: 'ended', reason: 'absent' } : known.vault.probe(user, application, signal);
+    if (known === undefined) return { verdict: 'ended', reason: 'absent' };
+    const answer = await known.vault.probe(user, application, signal);
+    if (answer.verdict !== 'ok' || !answer.account.isAdmin || known.admins) return answer;
+    // Where the store cannot be reached the next probe deletes them; the caller sees an administrator meanwhile.
+    return known.vault.forget(user).then(
+      () => ({ verdict: 'ended', reason: 'absent' }),
+      () => answer,
+    );
   }
 
   /** See {@link Vault.settled}. */

@@ -1,5 +1,7 @@
 /** What stands behind logins: the watch that ends what a grant let run, the forges of all servers, and the store. */
 import { expect } from 'chai';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { Agent } from 'undici';
 import { GrantWatch } from '../../src/auth/resource/watch';
 import { openRecords } from '../../src/compose/records';
@@ -7,7 +9,8 @@ import { loadConfig } from '../../src/config/load';
 import { AppError } from '../../src/errors';
 import { Forges } from '../../src/forgejo/forges';
 import type { TokenSet } from '../../src/forgejo/vault/contract';
-import { collection } from '../../src/stores/sealed';
+import { setId } from '../../src/forgejo/vault/set';
+import { collection, type Collection } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
 import { FakeClock, settle } from '../support/fake-link';
 import { deferred } from '../support/gateway-app';
@@ -89,6 +92,8 @@ describe('the forges of all servers', () => {
   const dispatcher = new Agent();
   after(() => dispatcher.close());
   const clock = new FakeClock();
+  let sets: Collection<TokenSet>;
+  beforeEach(() => (sets = collection(openSqliteRecordStore(':memory:', clock), 'forge-tokens', MASTER)));
   const applications = {
     read: { clientId: 'r', clientSecretFile: '/r', scopes: ['read:user'] },
     write: { clientId: 'w', clientSecretFile: '/w', scopes: ['read:user', 'write:repository'] },
@@ -100,15 +105,15 @@ describe('the forges of all servers', () => {
         ['/r', 'secret-r'],
         ['/w', 'secret-w'],
       ]),
-      sets: collection<TokenSet>(openSqliteRecordStore(':memory:', clock), 'forge-tokens', MASTER),
+      sets,
       dispatcher,
       clock,
       timeoutMs: 1000,
       observer: { refreshed: () => undefined, suspended: () => undefined, shared: () => undefined },
     });
-  const at = (url: string): ReturnType<typeof serverSpec> => {
+  const at = (url: string, insecureAllowSiteAdmins = false): ReturnType<typeof serverSpec> => {
     const { forgejo } = serverSpec();
-    return serverSpec({ forgejo: { ...forgejo, url, apiUrl: url, applications } });
+    return serverSpec({ forgejo: { ...forgejo, url, apiUrl: url, applications, insecureAllowSiteAdmins } });
   };
 
   it('have no tokens of a stranger, nor of a user of a forge that is no more: who must log in again', async () => {
@@ -122,6 +127,36 @@ describe('the forges of all servers', () => {
     }
     const gone = await known.token({ ...USER, issuer: 'https://gone.example' }, 'read').then(() => 'none', codeOf);
     expect(gone).to.equal('AUTH_INVALID');
+  });
+
+  it('delete the tokens of a user who has become a site administrator, unless one of their servers takes those', async () => {
+    let isAdmin = false;
+    const forge = createServer((_req, res) => {
+      res.setHeader('content-type', 'application/json');
+      res.end(JSON.stringify({ id: 42, login: 'mara', is_admin: isAdmin }));
+    });
+    await new Promise<void>((resolve) => forge.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(forge.address() as AddressInfo).port}`;
+    const user = { ...USER, issuer: url };
+    const tokens = {
+      accessToken: 'a',
+      refreshToken: 'r',
+      accessExpiresAt: clock.wall() + 3_600_000,
+      lifetime: 3_600_000,
+    };
+    for (const application of ['read', 'write'] as const) {
+      const { clientId } = applications[application];
+      await sets.create(setId(user, application), { user, application, clientId, generation: 1, tokens });
+    }
+    const strict = forges(at(url));
+    expect(await strict.probe(user, 'read')).to.deep.include({ verdict: 'ok' });
+    isAdmin = true;
+    expect(await forges(at(url), at(url, true)).probe(user, 'read'), 'taken').to.deep.include({ verdict: 'ok' });
+    expect(await strict.has(user, 'write')).to.equal(true);
+    expect(await strict.probe(user, 'read')).to.deep.equal({ verdict: 'ended', reason: 'absent' });
+    expect([await strict.has(user, 'read'), await strict.has(user, 'write')]).to.deep.equal([false, false]);
+    forge.closeAllConnections();
+    forge.close();
   });
 
   it('need their applications: CONFIG_INVALID', () => {
