@@ -20,7 +20,7 @@ export type EndReason =
   | 'oom'
   | 'killed'
   | 'lost' // pod deleted, evicted, or its link could not be restored
-  | 'start-failed'
+  | 'start-failed' // its child could not be started, or its opener went away before
   | 'initialize-failed'
   | 'revoked' // its grant is gone
   | 'user' // ended by its user on the page with the connections

@@ -179,17 +179,20 @@ export class Registry implements Sessions {
     const session = new Session({ record, auth, server, place, now: () => this.#clock.now() });
     this.#sessions.set(session.name, session);
     this.#count('starting', 1);
-    const { spawn } = this.#options;
-    let channel: Channel;
+    const starting = {
+      session,
+      spawn: this.#options.spawn,
+      clock: this.#clock,
+      ledger: this.#ledger,
+      up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
+      failed: () => this.#remove(session, session.startEnded ?? 'start-failed', 'starting'),
+    };
     try {
-      channel = await start({ session, spawn, clock: this.#clock, ledger: this.#ledger }, signal, () => {
-        this.#remove(session, 'start-failed', 'starting');
-      });
+      return await start(starting, signal);
     } catch (thrown) {
-      this.#record(session, 'start-failed');
+      this.#record(session, session.startEnded ?? 'start-failed');
       throw thrown;
     }
-    return this.#activate(session, channel, id, signal, began);
   }
 
   /** The child runs; from here on the session lives until somebody ends it. */
@@ -292,6 +295,7 @@ export class Registry implements Sessions {
   /** Ends a session once; every caller waits for the same end. Never rejects. */
   #end(session: Session, reason: EndReason): Promise<void> {
     if (session.state === 'starting') {
+      if (!session.start.signal.aborted) session.startEnded = reason;
       session.start.abort(reason === 'stopped' ? refusals.draining() : refusals.ended());
     } else if (session.state === 'active') {
       session.state = 'ending';

@@ -28,6 +28,8 @@ export class Session {
   readonly server: ServerSpec;
   /** Ends a start that is under way. */
   readonly start = new AbortController();
+  /** Why somebody other than its opener ended it while it started. */
+  startEnded: EndReason | undefined;
   record: SessionRecord;
   auth: AuthContext;
   state: SessionState = 'starting';
@@ -65,7 +67,7 @@ export class Session {
 
   /** Its child may act: it starts or runs, and its end has not begun. */
   get isLive(): boolean {
-    return this.state === 'starting' || this.state === 'active';
+    return this.state === 'active' || (this.state === 'starting' && !this.start.signal.aborted);
   }
 
   isOf(user: Pick<UserRef, 'issuer' | 'id'>): boolean {

@@ -6,25 +6,29 @@ import type { SpawnFunc } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 
-export interface StartOptions {
+export interface StartOptions<T> {
   readonly session: Session;
   readonly spawn: SpawnFunc;
   readonly clock: Clock;
   readonly ledger: Ledger;
+  /** Takes the child over in the very turn in which its start was last seen to be wanted, so that no end is lost in between. Must not throw. */
+  readonly up: (channel: Channel) => T;
+  /**
+   * Called once when the start has failed and no child of it is left: only then is its place free, or the caps would be passed by children that
+   * are still on their way out. The caller does not wait for it.
+   */
+  readonly failed: () => void;
 }
 
 /** Milliseconds beyond a server's `startTimeout`: the driver's own deadline comes first, because it says more. */
 const START_SLACK_MS = 5_000;
 
 /**
- * Records the session and starts its child. Rejects as the store or the spawn function does, with the reason of `signal` when the opener
- * gave up, and with `DRAINING` when the gateway stops.
- *
- * @param failed called once when the start has failed and no child of it is left: only then is its place free, or the caps would be passed
- * by children that are still on their way out. The caller does not wait for it.
+ * Records the session and starts its child; resolves with what `up` returns. Rejects as the store or the spawn function does, with the reason of
+ * `signal` when the opener gave up, and with that of `session.start` when somebody else ended it.
  */
-export async function start(options: StartOptions, signal: AbortSignal, failed: () => void): Promise<Channel> {
-  const { session, spawn, clock, ledger } = options;
+export async function start<T>(options: StartOptions<T>, signal: AbortSignal): Promise<T> {
+  const { session, spawn, clock, ledger, up, failed } = options;
   const { startTimeout } = session.server;
   const abort = session.start;
   const onGone = (): void => abort.abort(signal.reason);
@@ -39,7 +43,7 @@ export async function start(options: StartOptions, signal: AbortSignal, failed: 
     spawning = spawn({ session: session.name, auth: session.auth, server: session.server }, abort.signal);
     const channel = await unlessAborted(spawning, abort.signal);
     abort.signal.throwIfAborted(); // given up in the moment between
-    return channel;
+    return up(channel);
   } catch (thrown) {
     if (abort.signal.aborted && spawning !== undefined) void discard(spawning).then(failed);
     else failed();

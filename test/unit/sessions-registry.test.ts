@@ -537,6 +537,103 @@ describe('registry', () => {
       expect(await opening).to.include({ code: 'SESSION_ENDED' });
     });
 
+    for (const [reason, code, end] of [
+      ['user', 'SESSION_ENDED', () => bench.registry.endNamed(bench.lastStart.request.session, 'user')],
+      ['revoked', 'SESSION_ENDED', () => bench.registry.endGrant('grant-7')],
+      ['stopped', 'DRAINING', () => bench.registry.stop(0)],
+    ] as const) {
+      it(`of a start is recorded as "${reason}", whether its child comes up or fails`, async () => {
+        for (const outcome of ['come', 'fail'] as const) {
+          setUp();
+          bench.autoStart = false;
+          const opening = refusal(open());
+          await settle();
+          const { request, come, fail } = bench.lastStart;
+          const ended = end();
+          expect(bench.registry.live(request.session), 'from the moment its end begins').to.equal(undefined);
+          expect(bench.registry.sessionsOf(anAuth().user)).to.deep.equal([]);
+          expect(await opening).to.include({ code });
+          bench.clock.advance(1_000);
+          if (outcome === 'come') come();
+          else fail(new AppError('BACKEND_CRASHED', 'it crashed'));
+          await ended;
+          const record = await bench.store.inner.get(request.session);
+          expect(record).to.include({ endReason: reason, endedAt: bench.clock.wall() - 1_000 });
+          expect(bench.running).to.equal(0);
+        }
+      });
+
+      it(`of a start that is being recorded is recorded as "${reason}", and nothing is started`, async () => {
+        let write: () => void = () => undefined;
+        bench.store.gate = new Promise((resolve) => (write = resolve));
+        const opening = refusal(open());
+        const [starting] = bench.registry.sessionsOf(anAuth().user);
+        const name = starting?.record.name ?? '';
+        const ended = reason === 'user' ? bench.registry.endNamed(name, 'user') : end();
+        write();
+        expect(await opening).to.include({ code });
+        await ended;
+        await settle();
+        expect(await bench.store.inner.get(name)).to.include({ endReason: reason });
+        expect(bench.starts).to.have.length(0);
+      });
+
+      it(`of a start is recorded as "${reason}" in each turn in which its child may come up, and leaves none`, async () => {
+        for (let turns = 0; turns < 12; turns += 1) {
+          setUp();
+          bench.autoStart = false;
+          const opening = open()
+            .then((handle) => bench.initialize(handle))
+            .catch(() => undefined);
+          await settle();
+          const { request, come } = bench.lastStart;
+          come();
+          for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+          await end();
+          await opening;
+          await settle();
+          expect(bench.running, `children after ${turns} turns`).to.equal(0);
+          const { endReason } = (await bench.store.inner.get(request.session)) ?? {};
+          // Once it runs, a stop lets its opener go first.
+          const reasons = reason === 'stopped' ? [reason, 'initialize-failed'] : [reason];
+          expect(endReason, `after ${turns} turns`).to.be.oneOf(reasons);
+        }
+      });
+    }
+
+    it('of many starts in the same moment is recorded for each with its own reason', async () => {
+      bench.autoStart = false;
+      const openings = Array.from({ length: 60 }, (_, i) => refusal(open(anAuth(String(i)))));
+      await settle();
+      const ends = bench.starts.map(({ request, come, fail, signal: given }, i) => {
+        given.addEventListener('abort', () => (i % 2 === 0 ? come() : fail(new Error('aborted'))));
+        if (i % 3 === 0) return bench.registry.endNamed(request.session, 'user');
+        if (i % 3 === 1) return bench.registry.endGrant(`grant-${i}`);
+        return fail(new AppError('BACKEND_IMAGE', 'no such image'));
+      });
+      await Promise.all([...openings, ...ends]);
+      await settle();
+      const reasons = await Promise.all(bench.starts.map(({ request }) => bench.store.inner.get(request.session)));
+      expect(reasons.map((record) => record?.endReason)).to.deep.equal(
+        Array.from({ length: 60 }, (_, i) => ['user', 'revoked', 'start-failed'][i % 3]),
+      );
+    });
+
+    it('of a start whose opener had gone away stays "start-failed"', async () => {
+      bench.autoStart = false;
+      const opener = new AbortController();
+      const opening = bench.registry.open(anAuth(), aServer(), opener.signal).catch((e: Error) => e.message);
+      await settle();
+      const { request, come } = bench.lastStart;
+      opener.abort(new Error('gone'));
+      const ended = bench.registry.endNamed(request.session, 'user');
+      come();
+      expect(await opening).to.equal('gone');
+      expect(await ended).to.equal(true);
+      await settle();
+      expect(await bench.store.inner.get(request.session)).to.include({ endReason: 'start-failed' });
+    });
+
     it('of all of a user’s sessions leaves those of others, at the same forge or another', async () => {
       const mine = [await bench.session(), await bench.session(anAuth('7', { grant: 'second', client: 'client-2' }))];
       const namesake = anAuth('7', { user: { issuer: 'https://other.example', id: '7', login: 'x' } });
