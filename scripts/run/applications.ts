@@ -30,8 +30,9 @@ function given(env: NodeJS.ProcessEnv, kind: 'READ' | 'WRITE'): ForgeApplication
 
 /** What to do where they are missing. */
 export function howToMakeApplications(forge: string, publicUrl: string): string {
-  return `Users log in at ${forge} through two OAuth applications, one for reading and one for writing. Make them there, as a user of
-their own who never logs in otherwise (whoever owns them can change where logins are sent), at ${forge}/user/settings/applications, “Create a new OAuth2 application”:
+  return `Users log in at ${forge} through two OAuth applications, one for reading and one for writing. Whoever owns them can change where
+logins are sent, so make them there with an account that nobody works with, at ${forge}/user/settings/applications,
+or under its Site administration, where no user owns them, at ${forge}/admin/applications:
 
   Application name      ${APPLICATION_NAMES.read}
   Redirect URI          ${redirectUriOf(publicUrl)}
