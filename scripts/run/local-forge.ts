@@ -25,7 +25,7 @@ export async function startLocalForge(processes: Processes, folder: string, port
     FORGE_DATA: folder,
     FORGE_HTTP_PORT: String(port),
   };
-  processes.start('the forge', join(root, 'test/peers/forge/run.sh'), ['serve'], env, true);
+  processes.start('the forge', join(root, 'test/peers/forge/run.sh'), ['serve'], env, join(folder, 'log'));
   await healthy(`${url}/api/healthz`, 'the forge');
   const admin: Account = { name: 'forge-admin', password: await readFile(join(folder, 'admin-password'), 'utf8') };
   const seed = await kept<Seed>(join(folder, 'seed.json'), (previous) => seedForge({ url, admin, previous }));

@@ -1,6 +1,10 @@
-/** The programs that `make run` starts. When one of them ends, all do. */
+/**
+ * The programs that `make run` starts. When one of them ends, all do. Each has a process group of its own: a terminal sends Ctrl-C to everything in
+ * its foreground group, and the gateway would take this program's signal after it for a second one, which means not to wait for calls in flight.
+ */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 
 export const root = resolve(__dirname, '../..');
@@ -13,19 +17,26 @@ export class Processes {
   private readonly children: ChildProcess[] = [];
   private stopping = false;
 
-  /** Starts a program that must stay up. @param quiet true: what it says is dropped. */
-  start(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv, quiet = false): void {
-    const child = spawn(command, args, {
-      env,
-      cwd: root,
-      stdio: ['ignore', quiet ? 'ignore' : 'inherit', quiet ? 'ignore' : 'inherit'],
-    });
+  /** Starts a program that must stay up. @param log the file for what it says; else it says it here. */
+  start(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv, log?: string): void {
+    const output = log === undefined ? 'inherit' : openSync(log, 'w', 0o600);
+    const child = spawn(command, args, { env, cwd: root, detached: true, stdio: ['ignore', output, output] });
+    if (typeof output === 'number') closeSync(output);
     child.once('exit', (code, signal) => {
       if (this.stopping) return;
-      say(`${name} ended (${signal ?? code}); stopping`);
+      say(`${name} ended (${signal ?? code}); stopping${log === undefined ? '' : `. What it said is in ${log}`}`);
       void this.stop(1);
     });
     this.children.push(child);
+  }
+
+  /** What a signal asks for: to end everything, and the second one to do so at once. */
+  interrupt(): void {
+    if (this.stopping) for (const child of this.children) child.kill('SIGTERM');
+    else {
+      say('stopping; once more does not wait for calls in flight');
+      void this.stop(0);
+    }
   }
 
   /** Ends the children in the reverse order of their start, and then this program. */
