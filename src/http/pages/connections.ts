@@ -187,7 +187,7 @@ function disconnect({ forge }: ConnectionsView, form: FormTarget): Html {
 }
 
 function empty(): Html {
-  return markup`<p class="note done">Nothing is connected. A program appears here once you have added this gateway to it and allowed it.</p>`;
+  return markup`<p class="note done">Nothing is connected. A program appears here once you have <a href="/">added this gateway</a> to it and allowed it.</p>`;
 }
 
 function hidden(form: FormTarget, action: string, grant: string): Html {
