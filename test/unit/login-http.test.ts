@@ -12,6 +12,7 @@ import { showConnections } from '../../src/http/connections/pages';
 import { readForm } from '../../src/http/form';
 import { type Handler, pathOf, queryOf } from '../../src/http/handler';
 import { callback } from '../../src/http/login/callback';
+import { showConsent } from '../../src/http/login/consent';
 import { BodyReader } from '../../src/http/mcp/body';
 import { discovery } from '../../src/http/oauth/discovery';
 import { oauthEndpoints } from '../../src/http/oauth/endpoints';
@@ -152,6 +153,41 @@ describe('a login on the wire', () => {
           textOf(await (await ask('/connections')).text()),
         ]);
       }
+    });
+
+    it('with a consent that the browser remembers counts the way to the forge before it begins: 429', async () => {
+      const begun: unknown[] = [];
+      const decision = { scopes: [], choice: { owners: [], repositories: [] }, remember: true };
+      const step = (admitDeparture: () => void) =>
+        showConsent({
+          flow: {
+            offer: async () => ({ uid: 'u' }),
+            remembered: async () => ({ decision, account: 'a' }),
+            allow: async (_offer: unknown, ...given: unknown[]) => (
+              begun.push(given),
+              { url: 'https://forge.example/', ticket: { name: 't', secret: 's' } }
+            ),
+          },
+          cookies: new Cookies({ secure: false }),
+          admit: () => undefined,
+          admitDeparture,
+          tripLifetime: 60,
+        } as unknown as Parameters<typeof showConsent>[0]);
+      const full = (): void => {
+        throw new AppError('CLIENT_RATE', 'Too many.', { retryAfter: 1 });
+      };
+      expect((await (await serve(page(log, step(full))))('/login/u')).status).to.equal(429);
+      expect(begun).to.deep.equal([]);
+      const on = await (
+        await serve(
+          page(
+            log,
+            step(() => undefined),
+          ),
+        )
+      )('/login/u');
+      expect([on.status, on.headers.get('location')]).to.deep.equal([303, 'https://forge.example/']);
+      expect(begun).to.deep.equal([[decision, 'a']]);
     });
 
     it('has all of its query behind the first question mark, and nothing of it in its path', () => {

@@ -62,6 +62,12 @@ export interface ConsentDecision {
   readonly remember: boolean;
 }
 
+/** A decision that a browser remembers, and whose it was. */
+export interface RememberedConsent {
+  readonly decision: ConsentDecision;
+  readonly account: string;
+}
+
 /** What a user goes to the forge for. */
 export type Errand =
   /** A client wants access; `account`: only this user's consent counts (it was remembered). */

@@ -12,7 +12,7 @@ import { lost } from '../lost';
 import type { AuthorizationServer } from '../provider/server';
 import type { ResourceUrls } from '../resource/urls';
 import type { ConsentsCookie, RememberedConsents } from './consents';
-import type { ConsentDecision, Departure, Errand, LoginObserver, LoginOffer } from './contract';
+import type { ConsentDecision, Departure, Errand, LoginObserver, LoginOffer, RememberedConsent } from './contract';
 import type { FormTokens } from './form-tokens';
 import type { Arrival, Refused, Trips } from './trips';
 
@@ -85,17 +85,25 @@ export class LoginFlow {
     return this.#options.forms.verify(FORM, uid, presented);
   }
 
-  /** The way to the forge where this browser's user has consented to just this before; undefined where the page must be shown. */
-  async remembered(offer: LoginOffer, cookie: string | undefined): Promise<Departure | undefined> {
+  /**
+   * What this browser's user has consented to in just this before, for {@link allow}; undefined where the page must be shown.
+   * @throws AppError `STORE_UNAVAILABLE`.
+   */
+  async remembered(offer: LoginOffer, cookie: string | undefined): Promise<RememberedConsent | undefined> {
     const grant = await this.#options.consents.find(offer, cookie);
     if (grant === undefined) return undefined;
     const decision = rememberedDecision(offer, grant);
-    return decision.scopes.length === 0 ? undefined : this.#depart(offer, decision, accountOf(grant.user));
+    return decision.scopes.length === 0 ? undefined : { decision, account: accountOf(grant.user) };
   }
 
-  /** The user allows it: the way to the forge. */
-  async allow(offer: LoginOffer, decision: ConsentDecision): Promise<Departure> {
-    return this.#depart(offer, { ...decision, remember: decision.remember && offer.mayRemember });
+  /** The user allows it, or has: the way to the forge. @param account whose remembered consent it is. @throws AppError as `Trips.begin`. */
+  async allow(offer: LoginOffer, decision: ConsentDecision, account?: string): Promise<Departure> {
+    return this.#options.trips.begin(offer.server, applicationFor(decision.scopes), {
+      kind: 'consent',
+      uid: offer.uid,
+      decision: { ...decision, remember: decision.remember && offer.mayRemember },
+      ...(account === undefined ? {} : { account }),
+    });
   }
 
   /** The user does not. Resolves with where to send the browser, so that the client is told. */
@@ -153,15 +161,6 @@ export class LoginFlow {
     return decision.remember && offer.mayRemember
       ? { location, consents: consents.remember(offer, grant, cookie) }
       : { location };
-  }
-
-  #depart(offer: LoginOffer, decision: ConsentDecision, account?: string): Promise<Departure> {
-    return this.#options.trips.begin(offer.server, applicationFor(decision.scopes), {
-      kind: 'consent',
-      uid: offer.uid,
-      decision,
-      ...(account === undefined ? {} : { account }),
-    });
   }
 }
 

@@ -1,5 +1,5 @@
 /** The consent page: the first step of every login. */
-import type { ConsentDecision, Departure, LoginOffer } from '../../auth/login/contract';
+import type { ConsentDecision, Departure, LoginOffer, RememberedConsent } from '../../auth/login/contract';
 import { exchangeOf } from '../exchange';
 import { readForm, staleForm } from '../form';
 import { type Incoming, type Outgoing, queryOf } from '../handler';
@@ -13,8 +13,8 @@ export interface ConsentStep {
   offer(req: Incoming, res: Outgoing): Promise<LoginOffer>;
   formToken(offer: LoginOffer): string;
   checkForm(offer: LoginOffer, presented: string | undefined): boolean;
-  remembered(offer: LoginOffer, cookie: string | undefined): Promise<Departure | undefined>;
-  allow(offer: LoginOffer, decision: ConsentDecision): Promise<Departure>;
+  remembered(offer: LoginOffer, cookie: string | undefined): Promise<RememberedConsent | undefined>;
+  allow(offer: LoginOffer, decision: ConsentDecision, account?: string): Promise<Departure>;
   deny(req: Incoming, res: Outgoing, offer: LoginOffer): Promise<string>;
 }
 
@@ -31,8 +31,9 @@ export function showConsent(pages: LoginPages): PageHandler {
     const offer = await flow.offer(req, res);
     const asked = queryOf(req).has(ASK);
     const remembered = asked ? undefined : await flow.remembered(offer, cookies.get(req, CONSENTS_COOKIE));
-    if (remembered !== undefined) return { location: leave(pages, res, remembered) };
-    return consentPage(shownOf(offer), targetOf(pages, offer));
+    if (remembered === undefined) return consentPage(shownOf(offer), targetOf(pages, offer));
+    pages.admitDeparture(exchangeOf(res).address);
+    return { location: leave(pages, res, await flow.allow(offer, remembered.decision, remembered.account)) };
   };
 }
 
