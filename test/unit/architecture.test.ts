@@ -21,7 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'bridge/contract',
     'bridge/json',
   ],
-  'auth/': ['stores/contract', 'stores/sealed'],
+  'auth/': ['stores/contract', 'stores/seal', 'stores/sealed'],
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],
   'bridge/': ['backends/contract'],
   'kube/': [],
