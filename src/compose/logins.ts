@@ -4,7 +4,7 @@ import { documentFetch, FETCH_DEFAULTS } from '../auth/clients/document-fetch';
 import { addressGuard } from '../auth/clients/addresses';
 import { normaliseClientMetadata } from '../auth/clients/metadata';
 import { Rate } from '../auth/clients/rate';
-import { DEFAULT_REDIRECT_POLICY } from '../auth/clients/redirect-uri';
+import { DEFAULT_REDIRECT_POLICY, type RedirectPolicy } from '../auth/clients/redirect-uri';
 import { register, type Registration, REGISTRATION_DEFAULTS, Registrations } from '../auth/clients/registrations';
 import { publicDns } from '../auth/clients/resolver';
 import { Connections, type UserSessions } from '../auth/connections/connections';
@@ -12,7 +12,6 @@ import type { Scope } from '../auth/context';
 import { deriveKeys } from '../auth/keys/derive';
 import type { SigningKeyRing } from '../auth/keys/ring';
 import { RememberedConsents } from '../auth/login/consents';
-import type { ForgeLogins } from '../auth/login/contract';
 import { CookieSeal } from '../auth/login/cookie-seal';
 import { LoginFlow, type LoginOutcome } from '../auth/login/flow';
 import { FormTokens } from '../auth/login/form-tokens';
@@ -53,7 +52,7 @@ export interface LoginsOptions {
   /** A grant that lives, of a user whose tokens at the forge are good. */
   readonly usable: (id: string, fresh?: { readonly fresh?: boolean }) => Promise<GrantRecord | undefined>;
   readonly forget: (grant: string) => void;
-  readonly forges: Forges & ForgeLogins;
+  readonly forges: Forges;
   readonly sessions: UserSessions;
   readonly scopes: readonly Scope[];
   readonly metrics: Metrics;
@@ -78,7 +77,7 @@ export function serveLogins(options: LoginsOptions): Served {
   const byName = new Map(config.servers.map((server) => [server.name, server]));
   const urls = new ResourceUrls(publicUrl, names, config.defaultServer);
   const redirects = { ...DEFAULT_REDIRECT_POLICY, schemes: oauth.redirectSchemes };
-  const clients = clientsOf(config);
+  const clients = clientsOf(config, redirects);
 
   const registrations = new Registrations(
     { ...REGISTRATION_DEFAULTS, redirects, keyOf: rateKey },
@@ -242,12 +241,11 @@ function callbackPath({ servers, defaultServer }: Config, forge: string): string
 }
 
 /** Clients of the configuration, checked by the same rules as all others. */
-function clientsOf({ auth: { oauth } }: Config) {
-  const policy = { ...DEFAULT_REDIRECT_POLICY, schemes: oauth.redirectSchemes };
+function clientsOf({ auth: { oauth } }: Config, redirects: RedirectPolicy) {
   return oauth.clients.map(({ clientId, name, redirectUris }) => {
     try {
       const metadata = { client_name: name, redirect_uris: redirectUris };
-      return { ...normaliseClientMetadata(metadata, { kind: 'registration' }, policy), client_id: clientId };
+      return { ...normaliseClientMetadata(metadata, { kind: 'registration' }, redirects), client_id: clientId };
     } catch (thrown) {
       const why = thrown instanceof AppError ? thrown.message : 'it cannot be read';
       throw new AppError('CONFIG_INVALID', `auth.oauth.clients: ${clientId}: ${why}`, { cause: thrown });
