@@ -18,7 +18,7 @@ export interface RingOptions {
   readonly clock: Clock;
   /** Milliseconds for which a key signs before {@link SigningKeyRing.maintain} puts a new one in front. */
   readonly rotateAfter: number;
-  /** Milliseconds for which a key that signs no more still verifies: longer than the longest life of what it signed. */
+  /** Milliseconds from the making of the next key for which a key still verifies: longer than `settleAfter` and the longest life of what it signed together. */
   readonly retireAfter: number;
   /**
    * Milliseconds that a key is in the ring before it signs, so that every gateway knows it by then: more than the interval of {@link
@@ -117,7 +117,7 @@ export class SigningKeyRing {
     if (due(this.#item.value)) await this.#rotate(due);
   }
 
-  /** Puts a new key in front at once, and drops those that have not signed for `retireAfter`. @throws AppError `STORE_UNAVAILABLE`. */
+  /** Puts a new key in front at once, and drops those whose next one was made `retireAfter` ago. @throws AppError `STORE_UNAVAILABLE`. */
   async rotate(): Promise<void> {
     await this.reload();
     await this.#rotate(() => true);
@@ -128,7 +128,7 @@ export class SigningKeyRing {
     const fresh = await makeSigningKey(clock.wall());
     for (let attempt = 0; attempt < ATTEMPTS && due(this.#item.value); attempt += 1) {
       const { keys } = this.#item.value;
-      // A key signed until the one before it in the list was made.
+      // A key signed until the one before it in the list had settled.
       const kept = keys.filter(
         (_, index) => index === 0 || clock.wall() - (keys[index - 1]?.createdAt ?? 0) < retireAfter,
       );
