@@ -146,6 +146,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
         tokens,
         vault: forges,
         sessions: sessions(),
+        revoke: (grant) => grants.revoke(grant),
         lives: async (id) => (await usable(id)) !== undefined,
         probeInterval: oauth.probeInterval * 1000,
         log,

@@ -19,7 +19,9 @@ export interface UpkeepOptions {
   readonly ring: Pick<SigningKeyRing, 'maintain'>;
   readonly tokens: Pick<VaultTokens, 'holders'>;
   readonly vault: Pick<Vault, 'probe'>;
-  readonly sessions: Pick<Registry, 'grants' | 'endGrant' | 'endNamed' | 'sessionsOf'>;
+  readonly sessions: Pick<Registry, 'grants' | 'endGrant' | 'sessionsOf'>;
+  /** Ends a grant, and its sessions with it. Rejects with `STORE_UNAVAILABLE`. */
+  readonly revoke: (grant: string) => Promise<unknown>;
   /** Whether a grant lives, of a user whose tokens at the forge are good. Rejects with `STORE_UNAVAILABLE`. */
   readonly lives: (grant: string) => Promise<boolean>;
   /** Milliseconds between two questions to the forge about a user. */
@@ -52,7 +54,7 @@ export const LASTING_KINDS = [
 
 /** Starts all of it. Nothing of it rejects: what fails is told to the log, and tried again at its next turn. */
 export function startUpkeep(options: UpkeepOptions): Upkeep {
-  const { records, masters, ring, tokens, vault, sessions, lives, probeInterval, log, clock } = options;
+  const { records, masters, ring, tokens, vault, sessions, revoke, lives, probeInterval, log, clock } = options;
   const { store, turn } = records;
   const common = { store, ...(turn === undefined ? {} : { turn }), clock, log };
   const sweeper = startSweeper({ ...common, intervalMs: SWEEP_MS });
@@ -74,8 +76,10 @@ export function startUpkeep(options: UpkeepOptions): Upkeep {
     ended: () => void watch.round(), // the vault knows now, and the watch asks it
     seen: ({ user }, { isAdmin }) => {
       if (!isAdmin) return;
-      for (const { record, server } of sessions.sessionsOf(user)) {
-        if (!server.forgejo.insecureAllowSiteAdmins) void sessions.endNamed(record.name, 'revoked');
+      // The grant, not the session alone: the client would open the next one at once. A new login is refused.
+      for (const { auth, server } of sessions.sessionsOf(user)) {
+        if (server.forgejo.insecureAllowSiteAdmins) continue;
+        revoke(auth.grant).catch((thrown: unknown) => log.warn('oauth.revoke', { error: thrown }));
       }
     },
   });

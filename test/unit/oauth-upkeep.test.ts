@@ -5,10 +5,13 @@ import { masterKeys } from '../../src/auth/keys/master';
 import { GrantWatch } from '../../src/auth/resource/watch';
 import { LASTING_KINDS, startUpkeep, type UpkeepOptions } from '../../src/compose/upkeep';
 import { AppError } from '../../src/errors';
+import type { LiveSession } from '../../src/sessions/registry';
 import { collection, type SealingKey } from '../../src/stores/sealed';
 import { openSqliteRecordStore } from '../../src/stores/sqlite/records';
 import { FakeClock, settle } from '../support/fake-link';
+import { anAuth } from '../support/fake-sessions';
 import { ALICE } from '../support/fake-upstream';
+import { serverSpec } from '../support/server-spec';
 import { keptLog } from '../support/silent-log';
 import { until } from '../support/until';
 
@@ -98,7 +101,8 @@ describe('oauth: upkeep', () => {
       ring: { maintain: async () => undefined },
       tokens: { holders: async () => [] },
       vault: { probe: async () => ({ verdict: 'ended', reason: 'blocked' }) },
-      sessions: { grants: () => [], endGrant: async () => undefined, endNamed: async () => true, sessionsOf: () => [] },
+      sessions: { grants: () => [], endGrant: async () => undefined, sessionsOf: () => [] },
+      revoke: async () => undefined,
       lives: async () => true,
       probeInterval: 30_000,
       log,
@@ -151,7 +155,6 @@ describe('oauth: upkeep', () => {
       sessions: {
         grants: () => ['grant', 'other'],
         endGrant: async (grant) => void ended.push(grant),
-        endNamed: async () => true,
         sessionsOf: () => [],
       },
       lives: async (grant) => !blocked.has(grant),
@@ -160,6 +163,38 @@ describe('oauth: upkeep', () => {
     clock.advance(1_000);
     await settle();
     expect(ended).to.deep.equal(['grant']);
+    await upkeep.stop();
+    await store.close();
+  });
+
+  it('ends the grants of a user who has become a site administrator, but for servers that take those, and tries again when it could not', async () => {
+    const { forgejo } = serverSpec();
+    const sessionOf = (grant: string, insecureAllowSiteAdmins: boolean): LiveSession => ({
+      record: {} as LiveSession['record'],
+      auth: { ...anAuth(), grant },
+      server: serverSpec({ forgejo: { ...forgejo, insecureAllowSiteAdmins } }),
+    });
+    const revoked: string[] = [];
+    const { upkeep, store, log } = start({
+      tokens: { holders: async () => [{ user: ALICE, application: 'read' }] },
+      vault: { probe: async () => ({ verdict: 'ok', account: { user: ALICE, isAdmin: true } }) },
+      sessions: {
+        grants: () => [],
+        endGrant: async () => undefined,
+        sessionsOf: ({ id }) => (id === ALICE.id ? [sessionOf('refused', false), sessionOf('taken', true)] : []),
+      },
+      revoke: async (grant) => {
+        revoked.push(grant);
+        if (revoked.length === 1) throw new AppError('STORE_UNAVAILABLE', 'away');
+      },
+      probeInterval: 1_000,
+    });
+    for (let round = 0; round < 2; round += 1) {
+      clock.advance(1_000);
+      await settle();
+    }
+    expect(revoked).to.deep.equal(['refused', 'refused']);
+    expect(log.lines.filter((line) => line.includes('oauth.revoke'))).to.have.length(1);
     await upkeep.stop();
     await store.close();
   });
