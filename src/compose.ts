@@ -118,7 +118,11 @@ async function build(
       firstByte: seconds(config.proxy.answerTimeout),
       idle: seconds(config.proxy.answerTimeout),
     },
-    limits: { perSession: config.proxy.requestsPerSession, bodyBytes: config.proxy.maxBodyBytes },
+    limits: {
+      perSession: config.proxy.requestsPerSession,
+      bodyBytes: config.proxy.maxBodyBytes,
+      heldBodyBytes: config.proxy.maxHeldBodyBytes,
+    },
     clock,
     logger: log,
     observer: proxyObserver(metrics),
@@ -176,7 +180,7 @@ async function build(
     observe: (check, ready) => metrics.ready.set({ check }, ready ? 1 : 0),
   });
 
-  const ops = await listen(opsHandler(probe, metricsText(metrics, streams, bodies)), {
+  const ops = await listen(opsHandler(probe, metricsText(metrics, streams, bodies, proxy)), {
     listen: config.ops.listen,
     headersMs: 5_000,
     requestMs: 10_000,
@@ -259,12 +263,13 @@ async function openHttp(config: Config, handler: (publicUrl: string) => RequestL
 }
 
 /** The metrics' text; what is counted elsewhere is read when somebody asks. */
-function metricsText(metrics: Metrics, streams: Streams, bodies: BodyReader) {
+function metricsText(metrics: Metrics, streams: Streams, bodies: BodyReader, proxy: CredentialProxy) {
   return {
     contentType: metrics.registry.contentType,
     text(): Promise<string> {
       metrics.httpStreams.set(streams.size);
       metrics.httpBodyBytes.set(bodies.inFlight);
+      metrics.proxyHeldBytes.set(proxy.heldBodyBytes);
       return metrics.registry.metrics();
     },
   };

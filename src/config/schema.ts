@@ -153,6 +153,11 @@ const proxy = z.strictObject({
   helpUrl: baseUrl().optional().describe('A page that explains refusals; children and agents are shown it.'),
   requestsPerSession: integer({ min: 1 }).prefault(64).describe('Requests of one session at once.'),
   maxBodyBytes: bytes({ min: 1024 }).prefault('1Gi').describe('The largest upload of a child.'),
+  maxHeldBodyBytes: bytes({ min: 4 * 1024 * 1024 })
+    .prefault('64Mi')
+    .describe(
+      'All requests of children that are held at once because a restricting policy looks into them; beyond that 503. The longest one is 4 MiB, which is the least.',
+    ),
   connectTimeout: duration({ min: 0.1 }).prefault('5s').describe('Time to reach Forgejo.'),
   answerTimeout: duration({ min: 0.1 })
     .prefault('60s')

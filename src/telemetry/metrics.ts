@@ -155,6 +155,10 @@ export function createMetrics() {
       'direction',
     ]),
     proxyInFlight: gauge('proxy_requests_in_flight', 'Requests at the credential proxy now.'),
+    proxyHeldBytes: gauge(
+      'proxy_held_body_bytes',
+      "Bytes of children's requests that the credential proxy holds now to check them.",
+    ),
   };
 }
 

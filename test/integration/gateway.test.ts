@@ -291,6 +291,7 @@ describe('the gateway on one machine', function () {
         'forgejo_mcp_link_bytes_total{direction="in"}',
         'process_cpu_seconds_total',
         'nodejs_eventloop_lag_seconds',
+        'forgejo_mcp_proxy_held_body_bytes 0',
       ]) {
         expect(metrics).to.contain(shown);
       }

@@ -181,6 +181,14 @@ server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifet
     expect(await problems(`${FORGE}http: { publicUrl: "https://a.example/mcp" }\n`)).to.have.length(1);
   });
 
+  it('bounds what the credential proxy holds to check: 64 MiB, and never less than one body of the longest', async () => {
+    expect((await load(FORGE)).proxy.maxHeldBodyBytes).to.equal(64 * 1024 * 1024);
+    expect((await load(`${FORGE}proxy: { maxHeldBodyBytes: 4Mi }\n`)).proxy.maxHeldBodyBytes).to.equal(4 * 1024 * 1024);
+    expect(await problems(`${FORGE}proxy: { maxHeldBodyBytes: 4095Ki }\n`)).to.deep.equal([
+      'proxy.maxHeldBodyBytes: must be at least 4194304',
+    ]);
+  });
+
   describe('of logins with a browser', () => {
     /** Two servers of one Forgejo. */
     const text = (

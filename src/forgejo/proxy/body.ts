@@ -1,12 +1,14 @@
 /** The request body on its way to the forge: of a known type, within its limit, counted, and in four cases looked into. */
-import { Readable } from 'node:stream';
+import { addAbortSignal, Readable } from 'node:stream';
 import { AppError } from '../../errors';
 import { checkReference, type Policy } from '../policy';
 import type { BodyCheck, Route } from '../routes/route';
 import type { Exchange } from './exchange';
+import type { Hold } from './held';
 import { IncomingBody } from './incoming';
 import type { Mentions } from './mentions';
 import { readUpload } from './multipart';
+import { failure } from './upstream';
 
 /** What goes upstream. */
 export interface Body {
@@ -19,6 +21,8 @@ export interface BodyRestriction {
   readonly kind: BodyCheck;
   readonly policy: Policy;
   readonly mentions: Mentions;
+  /** Where the bytes are counted while they are held; who made it releases it. */
+  readonly hold: Hold;
 }
 
 /** Longest body that is looked into under a restricting policy. */
@@ -41,18 +45,29 @@ function mediaType(route: Route, header: string | undefined): string {
   return refuse('CONTENT_TYPE', `"${route.method} ${route.path}" takes application/json here`);
 }
 
-/** The body as one JSON object. */
-async function readObject(stream: Readable): Promise<Record<string, unknown>> {
+/** The body whole. A child that stops in the middle does not hold what it has sent for longer than the request's deadline. */
+async function readWhole(exchange: Exchange, stream: Readable, hold: Hold): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    chunks.push(chunk);
-    length += chunk.length;
-    if (length > MAX_CHECKED) refuse('BODY_TOO_LARGE', 'its body is too long to be checked against the policy');
+  addAbortSignal(exchange.abort.signal, stream);
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > MAX_CHECKED) refuse('BODY_TOO_LARGE', 'its body is too long to be checked against the policy');
+      hold.add(chunk.length);
+      chunks.push(chunk);
+    }
+  } catch (thrown) {
+    throw thrown instanceof AppError ? thrown : failure(exchange, thrown);
   }
+  return Buffer.concat(chunks);
+}
+
+/** A body as one JSON object. */
+function objectOf(body: Buffer): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body));
   } catch {
     return refuse('REQUEST_REFUSED', 'its body is not valid JSON');
   }
@@ -111,7 +126,7 @@ export function checkBody(kind: BodyCheck, policy: Policy, mentions: Mentions, o
 /**
  * Prepares the body for `route`. Under a restricting policy `check` names what is looked for in it; then it is read whole and written anew, so that
  * the forge sees what was checked. `moved` is called whenever a piece of it came.
- * Throws `REQUEST_REFUSED`, `CONTENT_TYPE`, `BODY_TOO_LARGE` or `POLICY_REFUSED`; the stream can fail with the first three later.
+ * Throws `REQUEST_REFUSED`, `CONTENT_TYPE`, `BODY_TOO_LARGE`, `OVERLOADED` or `POLICY_REFUSED`; the stream can fail with the first three later.
  */
 export async function prepareBody(
   exchange: Exchange,
@@ -138,7 +153,7 @@ export async function prepareBody(
 
   const stream = new IncomingBody(exchange, options.limit, options.moved);
   if (options.check !== undefined) {
-    const object = await readObject(stream);
+    const object = objectOf(await readWhole(exchange, stream, options.check.hold));
     checkBody(options.check.kind, options.check.policy, options.check.mentions, object);
     const text = Buffer.from(JSON.stringify(object));
     return {

@@ -24,6 +24,8 @@ export interface ProxyLimits {
   readonly connections: number;
   /** Bytes of one request body. */
   readonly bodyBytes: number;
+  /** Bytes of all request bodies together that are held to be checked; beyond that 503. */
+  readonly heldBodyBytes: number;
   /** Milliseconds for a request's headers. */
   readonly headers: number;
   /** Milliseconds for a connection on which nothing moves; more than the forge is given, for until it answers nothing does. */
@@ -35,6 +37,7 @@ export const DEFAULT_LIMITS: Omit<ProxyLimits, 'idle'> = {
   inAll: 1024,
   connections: 4096,
   bodyBytes: 1024 * 1024 * 1024,
+  heldBodyBytes: 64 * 1024 * 1024,
   headers: 10_000,
 };
 

@@ -11,6 +11,7 @@ import { ROUTES } from '../routes/route';
 import { outcomeOf, report } from './audit';
 import { answersCheck, checkListener } from './check';
 import type { Exchange } from './exchange';
+import { HeldBodies } from './held';
 import { linger } from './incoming';
 import { LinkProofs } from './links';
 import { completeOptions, type CredentialProxyOptions } from './options';
@@ -28,6 +29,8 @@ export interface CredentialProxy {
   readonly caPem: string | undefined;
   /** The base URL for the child's environment, without a trailing slash. Known once `listen` has resolved. */
   readonly childUrl: string;
+  /** Bytes of request bodies that are held now to be checked. */
+  readonly heldBodyBytes: number;
   /** Whether children are seen with their own addresses. */
   readonly sourceState: SourceState;
   /** Makes the certificate and opens the port. Rejects with the system's error (`EADDRINUSE` and the like). */
@@ -67,10 +70,15 @@ class ProxyListener implements CredentialProxy {
       proofs: new LinkProofs(deriveKeys(given.keys, 'link')),
       source: this.source,
       matcher: new RouteMatcher(ROUTES),
+      held: new HeldBodies(this.options.limits.heldBodyBytes),
       agent: this.agent,
       base: () => this.childUrl,
     };
     this.servers = new Servers(this.shared);
+  }
+
+  get heldBodyBytes(): number {
+    return this.shared.held.bytes;
   }
 
   get sourceState(): SourceState {

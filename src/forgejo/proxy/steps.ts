@@ -12,6 +12,7 @@ import { writeAnswer } from './answer';
 import { authenticate } from './authenticate';
 import { prepareBody } from './body';
 import type { Exchange } from './exchange';
+import type { HeldBodies } from './held';
 import { checkRequest } from './hygiene';
 import { type LinkContext, type LinkProofs, takeProof } from './links';
 import { isListing, readListing } from './listing';
@@ -29,6 +30,7 @@ export interface Shared {
   readonly proofs: LinkProofs;
   readonly source: SourceProof;
   readonly matcher: RouteMatcher;
+  readonly held: HeldBodies;
   readonly agent: Dispatcher;
   /** The base URL that children know. */
   base(): string;
@@ -142,10 +144,11 @@ export async function run(
       new AppError('UPSTREAM_TIMEOUT', 'Forgejo did not answer in time. Try again later.', { retryAfter: 5 }),
     ),
   );
+  const hold = shared.held.open();
   try {
     const body = await prepareBody(exchange, match.route, {
       limit: options.limits.bodyBytes,
-      check: decision.body === undefined ? undefined : { kind: decision.body, policy, mentions },
+      check: decision.body === undefined ? undefined : { kind: decision.body, policy, mentions, hold },
       moved: deadline.moved,
     });
     const permit = (location: string): Target => {
@@ -182,5 +185,6 @@ export async function run(
     }
   } finally {
     deadline.stop();
+    hold.release();
   }
 }
