@@ -61,14 +61,21 @@ describe('credential proxy: streams and faults', function () {
   let forge: StandInForge;
   let proxy: ProxyFixture;
 
-  beforeEach(async () => {
-    forge = await new StandInForge().listen();
-    proxy = await startProxy({
+  const start = (timeouts: { firstByte: number; idle: number }): Promise<ProxyFixture> =>
+    startProxy({
       forgejo: { apiUrl: forge.url },
-      timeouts: { firstByte: 400, idle: 1_000 },
+      timeouts,
       limits: { perSession: 60, bodyBytes: 300 * MIB },
     });
+  beforeEach(async () => {
+    forge = await new StandInForge().listen();
+    proxy = await start({ firstByte: 400, idle: 1_000 });
   });
+  /** For tests that are about volume and not about time-outs. */
+  const patient = async (): Promise<void> => {
+    await proxy.close();
+    proxy = await start({ firstByte: 30_000, idle: 30_000 });
+  };
   afterEach(async () => {
     await proxy.close();
     await forge.close();
@@ -88,6 +95,7 @@ describe('credential proxy: streams and faults', function () {
     new Promise((resolve, reject) => request.once('response', resolve).once('error', reject));
 
   it('hands 100 MiB down intact in constant memory', async () => {
+    await patient();
     const sent = blocks(100);
     forge.stream = (_request, response) => {
       response.writeHead(200, { 'content-type': 'application/octet-stream', 'content-length': String(100 * MIB) });
@@ -105,6 +113,7 @@ describe('credential proxy: streams and faults', function () {
   });
 
   it('hands 100 MiB up intact in constant memory, as binary and as a form', async () => {
+    await patient();
     const sent = blocks(100);
     let got: { length: number; digest: string } | undefined;
     forge.stream = (request, response) => {
