@@ -5,7 +5,7 @@ import type { Authenticator } from '../auth/authenticator';
 import { type CallbackOptions, callback } from './login/callback';
 import { showConsent, takeConsent } from './login/consent';
 import { finish } from './login/finish';
-import { loginPages, type LoginPages } from './login/pages';
+import type { LoginPages } from './login/pages';
 import { type ConnectionsPages, showConnections, takeConnections } from './connections/pages';
 import { discovery, type FindDocument } from './oauth/discovery';
 import { oauthEndpoints, type OAuthEndpoints } from './oauth/endpoints';
@@ -34,7 +34,7 @@ export interface AppOptions {
 export interface LoginOptions {
   readonly documents: FindDocument;
   readonly endpoints: OAuthEndpoints;
-  readonly pages: Omit<LoginPages, 'admit'>;
+  readonly pages: LoginPages;
   readonly callback: CallbackOptions;
   readonly connections: ConnectionsPages;
   readonly home: HomeView;
@@ -74,8 +74,7 @@ export function createApp(options: AppOptions): RequestListener {
   routes.all(ENDPOINTS, methodNotAllowed);
 
   if (options.login !== undefined) {
-    const { callback: back, connections, home } = options.login;
-    const login = loginPages(options.login.pages);
+    const { callback: back, connections, home, pages: login } = options.login;
     routes.get(
       HOME,
       forPeople,

@@ -12,7 +12,8 @@ import { showConnections } from '../../src/http/connections/pages';
 import { readForm } from '../../src/http/form';
 import { type Handler, pathOf, queryOf } from '../../src/http/handler';
 import { callback } from '../../src/http/login/callback';
-import { showConsent } from '../../src/http/login/consent';
+import { showConsent, takeConsent } from '../../src/http/login/consent';
+import { finish } from '../../src/http/login/finish';
 import { BodyReader } from '../../src/http/mcp/body';
 import { discovery } from '../../src/http/oauth/discovery';
 import { oauthEndpoints } from '../../src/http/oauth/endpoints';
@@ -169,7 +170,7 @@ describe('a login on the wire', () => {
             ),
           },
           cookies: new Cookies({ secure: false }),
-          admit: () => undefined,
+          admitAddress: () => undefined,
           admitDeparture,
           tripLifetime: 60,
         } as unknown as Parameters<typeof showConsent>[0]);
@@ -188,6 +189,17 @@ describe('a login on the wire', () => {
       )('/login/u');
       expect([on.status, on.headers.get('location')]).to.deep.equal([303, 'https://forge.example/']);
       expect(begun).to.deep.equal([[decision, 'a']]);
+    });
+
+    it('of a login is counted before anything is done for it: 429', async () => {
+      const pages = {
+        flow: {},
+        admitAddress: () => {
+          throw new AppError('CLIENT_RATE', 'Too many.', { retryAfter: 1 });
+        },
+      } as unknown as Parameters<typeof finish>[0];
+      for (const handle of [showConsent(pages), takeConsent(pages), finish(pages)])
+        expect((await (await serve(page(log, handle)))('/login/u')).status).to.equal(429);
     });
 
     it('has all of its query behind the first question mark, and nothing of it in its path', () => {

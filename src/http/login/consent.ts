@@ -27,7 +27,7 @@ const ASK = 'ask';
 export function showConsent(pages: LoginPages): PageHandler {
   return async (req, res) => {
     const { flow, cookies } = pages;
-    pages.admit(res);
+    pages.admitAddress(exchangeOf(res).address);
     const offer = await flow.offer(req, res);
     const asked = queryOf(req).has(ASK);
     const remembered = asked ? undefined : await flow.remembered(offer, cookies.get(req, CONSENTS_COOKIE));
@@ -43,7 +43,7 @@ export function showConsent(pages: LoginPages): PageHandler {
 export function takeConsent(pages: LoginPages): PageHandler {
   return async (req, res) => {
     const { flow, bodies, origin } = pages;
-    pages.admit(res);
+    pages.admitAddress(exchangeOf(res).address);
     const form = await readForm(req, res, bodies, origin);
     const offer = await flow.offer(req, res);
     if (!flow.checkForm(offer, form.get(CSRF_FIELD) ?? undefined)) throw staleForm();

@@ -1,4 +1,5 @@
 /** The last step of a login: the grant is made, and the browser goes on to where the code is issued. */
+import { exchangeOf } from '../exchange';
 import type { Incoming, Outgoing } from '../handler';
 import type { PageHandler } from '../pages/send';
 import { askAgain, CONSENTS_COOKIE } from './consent';
@@ -15,8 +16,10 @@ export interface FinishStep {
   finish(req: Incoming, res: Outgoing, cookie: string | undefined): Promise<LoginEnd | 'again'>;
 }
 
-export function finish({ flow, cookies }: LoginPages): PageHandler {
+/** Ends a login. A consent that was remembered for somebody else is asked for after all. */
+export function finish({ flow, cookies, admitAddress }: LoginPages): PageHandler {
   return async (req, res) => {
+    admitAddress(exchangeOf(res).address);
     const done = await flow.finish(req, res, cookies.get(req, CONSENTS_COOKIE));
     const { uid } = req.params ?? {};
     if (done === 'again') return { location: askAgain(String(uid)) };

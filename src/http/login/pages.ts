@@ -1,7 +1,6 @@
 /** What the pages of a login share. */
 import type { Departure } from '../../auth/login/contract';
 import type { Cookies } from '../cookies';
-import { exchangeOf } from '../exchange';
 import type { Outgoing } from '../handler';
 import type { BodyReader } from '../mcp/body';
 import type { ConsentStep } from './consent';
@@ -17,14 +16,8 @@ export interface LoginPages {
   readonly admitAddress: (address: string) => void;
   /** Counts a way to the forge that is to begin. @throws AppError `CLIENT_RATE`. */
   readonly admitDeparture: (address: string) => void;
-  readonly admit: (res: Outgoing) => void;
   /** Seconds for a way to the forge and back. */
   readonly tripLifetime: number;
-}
-
-/** Completes the options: the count is by the client's address. */
-export function loginPages(options: Omit<LoginPages, 'admit'>): LoginPages {
-  return { ...options, admit: (res) => options.admitAddress(exchangeOf(res).address) };
 }
 
 /** Gives the browser its ticket for the way back. Resolves with where it goes. */
