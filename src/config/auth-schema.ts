@@ -72,7 +72,7 @@ const oauth = z.strictObject({
       'Clients that need no registration: maps with `clientId`, `name` (as users see it) and `redirectUris`. All clients are public ones, with PKCE and without a secret.',
     ),
   maxLogins: integer({ min: 1 }).prefault(1000).describe('Logins that may be under way at once; then 503.'),
-  connectionsLifetime: duration({ min: 1 })
+  connectionsLifetime: duration({ min: 1, max: 3600 })
     .prefault('15m')
     .describe("How long the page 'your connections' can be used after its login."),
 });

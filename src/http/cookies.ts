@@ -27,6 +27,15 @@ export class Cookies {
     return undefined;
   }
 
+  /** The names of our cookies that begin so, in the browser's order: of those with one path the oldest comes first (RFC 6265, 5.4). */
+  names(req: IncomingMessage, begin: string): readonly string[] {
+    return (req.headers.cookie ?? '')
+      .split(';')
+      .map((part) => part.trim().split('=', 1)[0] ?? '')
+      .filter((name) => name.startsWith(this.#prefix + begin))
+      .map((name) => name.slice(this.#prefix.length));
+  }
+
   /** Sets a cookie for some seconds. */
   set(res: Outgoing, name: string, value: string, seconds: number): void {
     res.appendHeader('Set-Cookie', `${this.#prefix}${name}=${value}; ${this.#attributes}; Max-Age=${String(seconds)}`);

@@ -12,6 +12,7 @@ import { Underway } from '../../src/auth/underway';
 import { AppError } from '../../src/errors';
 import { Cookies } from '../../src/http/cookies';
 import type { Outgoing } from '../../src/http/handler';
+import { leave } from '../../src/http/login/pages';
 import { EVERYTHING, ShiftedClock, USER } from '../support/oauth';
 import { serverSpec } from '../support/server-spec';
 
@@ -121,6 +122,28 @@ describe('cookies', () => {
     );
     expect(cookies.get(request(undefined), 'visitor')).to.equal(undefined);
     expect(cookies.get(request('fmo_visitor=set-by-a-sibling-domain'), 'visitor')).to.equal(undefined);
+  });
+});
+
+describe('tickets for the way to the forge', () => {
+  it('are ten at most in one browser: the oldest go, whoever sends it to us again and again', () => {
+    const cookies = new Cookies({ secure: true });
+    const leaveWith = (held: number): string[] => {
+      const header = Array.from({ length: held }, (_, i) => `__Host-fmo_trip_${i}=secret`);
+      const req = { headers: { cookie: ['i_like_gitea=x', ...header].join('; ') } } as IncomingMessage;
+      const set: string[] = [];
+      const res = { appendHeader: (_name: string, line: string) => void set.push(line) } as unknown as Outgoing;
+      const departure = { url: 'https://forge.example/', ticket: { name: 'new', secret: 's' } };
+      expect(leave({ cookies, tripLifetime: 600 }, req, res, departure)).to.equal(departure.url);
+      return set.map((line) => line.split(';', 1)[0]);
+    };
+    expect(leaveWith(9)).to.deep.equal(['__Host-fmo_trip_new=s']);
+    expect(leaveWith(12)).to.deep.equal([
+      '__Host-fmo_trip_0=',
+      '__Host-fmo_trip_1=',
+      '__Host-fmo_trip_2=',
+      '__Host-fmo_trip_new=s',
+    ]);
   });
 });
 

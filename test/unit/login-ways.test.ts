@@ -274,6 +274,17 @@ describe('ways to the forge', () => {
       expect(changed).to.deep.equal([]);
     });
 
+    it('ends nothing that is not the visitor’s: neither a connection nor a session', async () => {
+      const at = connections();
+      const own = await grant();
+      const stranger = { user: { ...USER, id: '43' }, server: 'main', id: 'v' };
+      await at.revoke(stranger, own.id);
+      await at.end(stranger, 'no session of this visitor');
+      expect(changed).to.deep.equal([]);
+      await at.revoke({ ...stranger, user: USER }, own.id);
+      expect(changed).to.deep.equal([`revoked ${own.id}`]);
+    });
+
     it('disconnects everything of the visitor, once', async () => {
       const owned = [await grant(), await grant()];
       const page = connections();

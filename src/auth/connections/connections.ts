@@ -158,14 +158,17 @@ export class Connections {
   }
 
   /** Ends a connection and everything that runs because of it. */
-  async revoke(visitor: Visitor, grant: string): Promise<void> {
+  async revoke({ user }: Visitor, id: string): Promise<void> {
     const { grants, observer } = this.#options;
-    if (await grants.revoke(grant)) observer.revoked(visitor.user, grant);
+    const grant = await grants.find(id);
+    if (grant === undefined || accountOf(grant.user) !== accountOf(user)) return;
+    if (await grants.revoke(id)) observer.revoked(user, id);
   }
 
-  /** Ends one session. */
-  end(session: string): Promise<void> {
-    return this.#options.sessions.end(session);
+  /** Ends one of the visitor's sessions. */
+  async end({ user }: Visitor, session: string): Promise<void> {
+    const { sessions } = this.#options;
+    if (sessions.of(user).some(({ name }) => name === session)) await sessions.end(session);
   }
 
   /** Ends everything of the visitor's, and forgets the tokens for the forge. */

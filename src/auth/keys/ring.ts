@@ -47,10 +47,12 @@ export class SigningKeyRing {
 
   /**
    * Reads the ring, and makes it where there is none: of many gateways that start at once one creates it, the others read that.
-   * @throws AppError `STORE_UNAVAILABLE`.
+   * @throws AppError `STORE_UNAVAILABLE`; RangeError where a key would be gone before the one after it signs.
    */
   static async open(options: RingOptions): Promise<SigningKeyRing> {
-    const { records, clock } = options;
+    const { records, clock, retireAfter, settleAfter } = options;
+    if (retireAfter <= settleAfter)
+      throw new RangeError('a signing key must outlive the time in which the next one settles');
     let item = await records.get(RECORD);
     item ??= await records.create(RECORD, { keys: [await makeSigningKey(clock.wall())] });
     item ??= await records.get(RECORD);

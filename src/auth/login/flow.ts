@@ -116,10 +116,10 @@ export class LoginFlow {
   async arrived(arrival: Arrival | Refused): Promise<void> {
     const { errand } = arrival;
     if (errand.kind !== 'consent') throw lost();
-    const { outcomes, clock } = this.#options;
+    const { outcomes } = this.#options;
     const { uid } = errand;
     const outcome = outcomeOf(arrival, errand);
-    const options = { expiresAt: clock.wall() + OUTCOME_MS };
+    const options = { expiresAt: this.#soon() };
     if ((await outcomes.create(uid, outcome, options)) !== undefined) return;
     // The user went back and consented again: the later one counts.
     const before = await outcomes.get(uid);
@@ -149,7 +149,13 @@ export class LoginFlow {
       if (!isDeepStrictEqual(rememberedDecision(offer, grant), decision)) return 'again';
     }
     const { scopes, choice } = decision;
-    const { grant, location } = await server.finish(req, res, { user, scopes, policy: choice, application });
+    const { grant, location } = await server
+      .finish(req, res, { user, scopes, policy: choice, application })
+      .catch(async (thrown: unknown) => {
+        // A fault of ours: the user loads the page again, and need not go to the forge for it once more.
+        await outcomes.create(offer.uid, item.value, { expiresAt: this.#soon() }).catch(() => undefined);
+        throw thrown;
+      });
     observer.consented({
       client: offer.client.id,
       server: offer.server.name,
@@ -161,6 +167,11 @@ export class LoginFlow {
     return decision.remember && offer.mayRemember
       ? { location, consents: consents.remember(offer, grant, cookie) }
       : { location };
+  }
+
+  /** Wall-clock milliseconds until which an outcome waits. */
+  #soon(): number {
+    return this.#options.clock.wall() + OUTCOME_MS;
   }
 }
 

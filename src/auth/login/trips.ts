@@ -74,11 +74,11 @@ export class Trips {
     const { trips, forges, redirectUri, clock, lifetime, observer } = this.#options;
     const expiresAt = clock.wall() + lifetime * 1000;
     const secret = randomBytes(SECRET_BYTES).toString('base64url');
-    const place = ticketName(secret);
+    const place = digestOf(secret);
     this.#underway.admit(place, expiresAt);
     try {
       const { url, begun } = await forges.begin(server, application, redirectUri(server));
-      const record: TripRecord = { server: server.name, begun, ticket: digestOf(secret), errand };
+      const record: TripRecord = { server: server.name, begun, ticket: place, errand };
       await trips.create(begun.state, record, { expiresAt });
       return { url: url.href, ticket: { name: ticketName(begun.state), secret } };
     } catch (thrown) {
@@ -118,7 +118,7 @@ export class Trips {
     const item = more.length > 0 || state === '' ? undefined : await trips.get(state);
     if (item === undefined || !same(digestOf(ticket), item.value.ticket)) return undefined;
     if (!(await trips.delete(item))) return undefined;
-    this.#underway.leave(ticketName(ticket));
+    this.#underway.leave(digestOf(ticket));
     return item.value;
   }
 }

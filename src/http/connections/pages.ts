@@ -25,7 +25,7 @@ export interface ConnectionsStep {
   of(visitor: Visitor): Promise<readonly UserConnection[]>;
   change(connection: UserConnection, scopes: readonly Scope[], choice: Choice): Promise<Departure | undefined>;
   revoke(visitor: Visitor, grant: string): Promise<void>;
-  end(session: string): Promise<void>;
+  end(visitor: Visitor, session: string): Promise<void>;
   disconnect(visitor: Visitor): Promise<void>;
 }
 
@@ -62,7 +62,7 @@ export function showConnections(pages: ConnectionsPages): PageHandler {
     pages.admitAddress(exchangeOf(res).address);
     const visitor = visitorOf(pages, req);
     if (visitor === undefined) {
-      return { location: await depart(pages, res, queryOf(req).get('server') ?? undefined) };
+      return { location: await depart(pages, req, res, queryOf(req).get('server') ?? undefined) };
     }
     const notice = NOTICES.get(queryOf(req).get('done') ?? '');
     return render(pages, visitor, notice === undefined ? {} : { notice });
@@ -76,10 +76,10 @@ export function takeConnections(pages: ConnectionsPages): PageHandler {
     pages.admitAddress(exchangeOf(res).address);
     const form = await readForm(req, res, bodies, origin);
     const visitor = visitorOf(pages, req);
-    if (visitor === undefined) return forwardPage(await depart(pages, res, undefined, true));
+    if (visitor === undefined) return forwardPage(await depart(pages, req, res, undefined, true));
     if (!connections.checkForm(visitor, form.get(CSRF_FIELD) ?? undefined)) throw staleForm();
     const own = await connections.of(visitor);
-    return act(pages, visitor, own, readConnections(form, own.map(shownOf(pages))), res);
+    return act(pages, visitor, own, readConnections(form, own.map(shownOf(pages))), req, res);
   };
 }
 
@@ -88,6 +88,7 @@ async function act(
   visitor: Visitor,
   own: readonly UserConnection[],
   action: ConnectionsAction,
+  req: Incoming,
   res: Outgoing,
 ): Promise<PageAnswer> {
   const { connections, cookies } = pages;
@@ -98,11 +99,11 @@ async function act(
       const connection = own.find(({ grant }) => grant.id === action.grant);
       const departure =
         connection === undefined ? undefined : await connections.change(connection, action.scopes, action.choice);
-      if (departure !== undefined) return forwardPage(leave(pages, res, departure));
+      if (departure !== undefined) return forwardPage(leave(pages, req, res, departure));
       break;
     }
     case 'end':
-      await connections.end(action.session);
+      await connections.end(visitor, action.session);
       break;
     case 'revoke':
       await connections.revoke(visitor, action.grant);
@@ -119,13 +120,19 @@ async function act(
 }
 
 /** Sends somebody whom nobody knows to the forge. Resolves with where that is. */
-async function depart(pages: ConnectionsPages, res: Outgoing, name: string | undefined, late = false): Promise<string> {
+async function depart(
+  pages: ConnectionsPages,
+  req: Incoming,
+  res: Outgoing,
+  name: string | undefined,
+  late = false,
+): Promise<string> {
   pages.admitDeparture(exchangeOf(res).address);
   const server = pages.findServer(name);
   if (server === undefined) {
     throw new AppError('SERVER_UNKNOWN', 'There is no MCP server of that name. Check the address.');
   }
-  return leave(pages, res, await pages.connections.depart(server, late));
+  return leave(pages, req, res, await pages.connections.depart(server, late));
 }
 
 async function render(

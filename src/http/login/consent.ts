@@ -33,7 +33,7 @@ export function showConsent(pages: LoginPages): PageHandler {
     const remembered = asked ? undefined : await flow.remembered(offer, cookies.get(req, CONSENTS_COOKIE));
     if (remembered === undefined) return consentPage(shownOf(offer), targetOf(pages, offer));
     pages.admitDeparture(exchangeOf(res).address);
-    return { location: leave(pages, res, await flow.allow(offer, remembered.decision, remembered.account)) };
+    return { location: leave(pages, req, res, await flow.allow(offer, remembered.decision, remembered.account)) };
   };
 }
 
@@ -55,7 +55,7 @@ export function takeConsent(pages: LoginPages): PageHandler {
         return consentPage(shownOf(offer), targetOf(pages, offer), answer);
       case 'allow':
         pages.admitDeparture(exchangeOf(res).address);
-        return forwardPage(leave(pages, res, await flow.allow(offer, answer)));
+        return forwardPage(leave(pages, req, res, await flow.allow(offer, answer)));
     }
   };
 }

@@ -1,7 +1,7 @@
 /** What the pages of a login share. */
 import type { Departure } from '../../auth/login/contract';
 import type { Cookies } from '../cookies';
-import type { Outgoing } from '../handler';
+import type { Incoming, Outgoing } from '../handler';
 import type { BodyReader } from '../mcp/body';
 import type { ConsentStep } from './consent';
 import type { FinishStep } from './finish';
@@ -20,17 +20,24 @@ export interface LoginPages {
   readonly tripLifetime: number;
 }
 
+const TICKET = 'trip_';
+/** Tickets that a browser keeps: whoever sends it to us again and again must not fill its headers. */
+const MAX_TICKETS = 10;
+
 /** Gives the browser its ticket for the way back. Resolves with where it goes. */
 export function leave(
   { cookies, tripLifetime }: Pick<LoginPages, 'cookies' | 'tripLifetime'>,
+  req: Incoming,
   res: Outgoing,
   departure: Departure,
 ): string {
+  const others = cookies.names(req, TICKET);
+  for (const old of others.slice(0, Math.max(0, others.length + 1 - MAX_TICKETS))) cookies.clear(res, old);
   cookies.set(res, ticketCookie(departure.ticket.name), departure.ticket.secret, tripLifetime);
   return departure.url;
 }
 
 /** The cookie of a ticket. */
 export function ticketCookie(name: string): string {
-  return `trip_${name}`;
+  return TICKET + name;
 }

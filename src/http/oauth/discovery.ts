@@ -1,5 +1,6 @@
 /** The documents by which a client that knows only a URL finds the rest (RFC 9728, 3; RFC 8414, 3). */
 import { type Handler, pathOf } from '../handler';
+import { AppError } from '../../errors';
 import { sendJson } from '../failure';
 
 /** The document for a path; undefined for a path that is none of its forms. */
@@ -24,7 +25,7 @@ export function discovery(find: FindDocument): Handler {
       sendJson(res, 200, JSON.stringify(document));
     } else {
       res.setHeader('Allow', 'GET, HEAD, OPTIONS');
-      sendJson(res, 405, '{"error":"only GET is served here"}');
+      throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. A metadata document has GET.');
     }
   };
 }

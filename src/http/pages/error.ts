@@ -24,7 +24,7 @@ interface Advice {
 
 const EXPIRED: Advice = {
   title: 'This login cannot go on',
-  todo: 'Go back to the program that sent you here and start the login again there. Finish it within ten minutes, in the same browser.',
+  todo: 'Go back to the program that sent you here and start the login again there. Finish it without a long break, in the same browser.',
 };
 const CLIENT: Advice = {
   title: 'This program cannot log in',
