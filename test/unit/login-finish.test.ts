@@ -6,7 +6,6 @@ import { CookieSeal } from '../../src/auth/login/cookie-seal';
 import { LoginFlow, type LoginFlowOptions, type LoginOutcome } from '../../src/auth/login/flow';
 import { FormTokens } from '../../src/auth/login/form-tokens';
 import type { Trips } from '../../src/auth/login/trips';
-import type { AuthorizationServer } from '../../src/auth/provider/server';
 import { ResourceUrls } from '../../src/auth/resource/urls';
 import { AppError } from '../../src/errors';
 import { collection } from '../../src/stores/sealed';
