@@ -45,7 +45,7 @@ describe('the end of a login', () => {
         const { client, resource } = pending;
         return { grant: await at.grants.create({ ...result, client, resource }), location: '/authorize/u1' };
       },
-      deny: (async () => '/authorize/u1?denied'),
+      deny: async () => '/authorize/u1?denied',
     };
     flow = new LoginFlow({
       server: provider,
