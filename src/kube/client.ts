@@ -6,6 +6,7 @@ import {
   CoordinationV1Api,
   CoreV1Api,
   createConfiguration,
+  HttpMethod,
   type RequestContext,
   ResponseContext,
   ServerConfiguration,
@@ -18,8 +19,10 @@ import { fromAnswer, fromFault, KubeError } from './error';
 
 /** Milliseconds for a call that names no deadline of its own. */
 const CALL_MS = 10_000;
-/** Tries after a 429: API priority and fairness refused before anything was done (KEP-1040). */
+/** Tries after a 429: API priority and fairness refused before anything was done (KEP-1040); and of a read after a fault that may pass. */
 const RETRIES = 3;
+/** Milliseconds before a read is tried again that got no answer, or a server's own fault; doubled each time. An API server that restarts refuses for a moment. */
+const READ_AGAIN_MS = 150;
 /** Bytes of an error's body that are read. */
 const ERROR_BODY_MAX = 64 * 1024;
 /** What we call ourselves in the API server's audit log. */
@@ -127,20 +130,33 @@ export class KubeClient {
     await this.#credentials.close();
   }
 
-  /** One typed call's transport: a rotated token (401) is read again once, an overloaded API (429) is asked again when it said so. */
+  /**
+   * One typed call's transport: a rotated token (401) is read again once, an overloaded API (429) is asked again when it said so, and a read, which does
+   * nothing twice, after a fault that may pass.
+   */
   async #send(context: RequestContext, signal: AbortSignal): Promise<ResponseContext> {
     const target = new URL(context.getUrl());
     const body = context.getBody();
+    const method = context.getHttpMethod();
     for (let attempt = 0, renew = false, renewed = false; ; attempt++) {
       const access = await this.#credentials.current(renew);
       renew = false;
+      const again = method === HttpMethod.GET && attempt < RETRIES;
       const answer = await request(`${access.server}${target.pathname}${target.search}`, {
         dispatcher: access.dispatcher,
-        method: context.getHttpMethod(),
+        method,
         headers: { ...context.getHeaders(), ...access.headers, 'user-agent': USER_AGENT },
         body: typeof body === 'string' ? body : null,
         signal,
+      }).catch((thrown: unknown) => {
+        if (!again || signal.aborted) throw thrown;
+        return undefined;
       });
+      if (answer === undefined || (again && answer.statusCode >= 500)) {
+        await answer?.body.dump();
+        await delay(READ_AGAIN_MS * 2 ** attempt, undefined, { signal, ref: false });
+        continue;
+      }
       const wait = Number(header(answer.headers['retry-after']) ?? NaN);
       if (answer.statusCode === 401 && !renewed) {
         renew = renewed = true;

@@ -56,6 +56,31 @@ describe('Kubernetes client', () => {
     expect(api.calls[0]).to.include({ method: 'POST', path: '/api/v1/namespaces/n/pods' });
   });
 
+  it('reads again after a fault that may pass, a few times, and writes once', async () => {
+    const faults: ('drop' | 500 | 503)[] = [503, 'drop', 500];
+    api.handle = (_call, response) => {
+      const fault = faults.shift();
+      if (fault === undefined) json(response, 200, '{"kind":"PodList","items":[],"metadata":{}}');
+      else if (fault === 'drop') response.destroy();
+      else status(response, fault, 'Unknown', 'not yet');
+    };
+    await list(client);
+    expect(api.calls).to.have.length(4);
+
+    faults.push(503, 503, 503, 503, 503);
+    expect((await failure(list(client))).status).to.equal(503);
+    expect(api.calls).to.have.length(8);
+
+    const made = client.core((core, options) =>
+      core.createNamespacedPod(
+        { namespace: 'n', body: { metadata: { name: 'p' }, spec: { containers: [] } } },
+        options,
+      ),
+    );
+    expect((await failure(made)).status).to.equal(503);
+    expect(api.calls).to.have.length(9);
+  });
+
   it('keeps status, reason and message of a Status', async () => {
     api.handle = (_call, response) => status(response, 403, 'Forbidden', 'exceeded quota', { 'retry-after': '7' });
     const error = await failure(list(client));
