@@ -15,14 +15,16 @@ import {
 import { request, type Dispatcher } from 'undici';
 import type { Credentials } from './credentials';
 import { type Access } from './credentials';
-import { fromAnswer, fromFault, KubeError } from './error';
+import { faultCode, fromAnswer, fromFault, KubeError } from './error';
 
 /** Milliseconds for a call that names no deadline of its own. */
 const CALL_MS = 10_000;
 /** Tries after a 429: API priority and fairness refused before anything was done (KEP-1040); and of a read after a fault that may pass. */
 const RETRIES = 3;
-/** Milliseconds before a read is tried again that got no answer, or a server's own fault; doubled each time. An API server that restarts refuses for a moment. */
-const READ_AGAIN_MS = 150;
+/** Faults before the first byte of a request was sent. */
+const NEVER_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
+/** Milliseconds before a call is tried again that got no answer, or a server's own fault; doubled each time. An API server that restarts refuses for a moment. */
+const AGAIN_MS = 150;
 /** Bytes of an error's body that are read. */
 const ERROR_BODY_MAX = 64 * 1024;
 /** What we call ourselves in the API server's audit log. */
@@ -131,8 +133,8 @@ export class KubeClient {
   }
 
   /**
-   * One typed call's transport: a rotated token (401) is read again once, an overloaded API (429) is asked again when it said so, and a read, which does
-   * nothing twice, after a fault that may pass.
+   * One typed call's transport: a rotated token (401) is read again once, an overloaded API (429) is asked again when it said so, and after a fault that may
+   * pass what does nothing twice: a read, or what was never sent.
    */
   async #send(context: RequestContext, signal: AbortSignal): Promise<ResponseContext> {
     const target = new URL(context.getUrl());
@@ -141,7 +143,8 @@ export class KubeClient {
     for (let attempt = 0, renew = false, renewed = false; ; attempt++) {
       const access = await this.#credentials.current(renew);
       renew = false;
-      const again = method === HttpMethod.GET && attempt < RETRIES;
+      const again = attempt < RETRIES;
+      const reads = method === HttpMethod.GET;
       const answer = await request(`${access.server}${target.pathname}${target.search}`, {
         dispatcher: access.dispatcher,
         method,
@@ -149,12 +152,12 @@ export class KubeClient {
         body: typeof body === 'string' ? body : null,
         signal,
       }).catch((thrown: unknown) => {
-        if (!again || signal.aborted) throw thrown;
+        if (!again || signal.aborted || !(reads || NEVER_SENT.has(faultCode(thrown)))) throw thrown;
         return undefined;
       });
-      if (answer === undefined || (again && answer.statusCode >= 500)) {
+      if (answer === undefined || (again && reads && answer.statusCode >= 500)) {
         await answer?.body.dump();
-        await delay(READ_AGAIN_MS * 2 ** attempt, undefined, { signal, ref: false });
+        await delay(AGAIN_MS * 2 ** attempt, undefined, { signal, ref: false });
         continue;
       }
       const wait = Number(header(answer.headers['retry-after']) ?? NaN);

@@ -7,6 +7,8 @@ import { HttpMethod, KubeConfig, RequestContext } from '@kubernetes/client-node'
 import { Agent, type Dispatcher } from 'undici';
 import { KubeError } from './error';
 
+/** Milliseconds for a connection to the API server. While it restarts, attempts vanish without a word; a new one a moment later works. */
+const CONNECT_MS = 2_500;
 /** Milliseconds for which credentials are used without looking at their files again; a bound token rotates at 80 % of its life (KEP-1205). */
 const FRESH_MS = 10_000;
 /** Milliseconds for an exec or OIDC plugin of a kubeconfig. */
@@ -132,7 +134,7 @@ async function connection(
     if (dispatcher !== undefined) return { dispatcher, tls, agent: options.agent };
   }
   const dispatcher = new Agent({
-    connect: { ...tls, timeout: 10_000, keepAlive: true, keepAliveInitialDelay: 30_000 },
+    connect: { ...tls, timeout: CONNECT_MS, keepAlive: true, keepAliveInitialDelay: 30_000 },
     keepAliveTimeout: KEEP_ALIVE_MS,
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     headersTimeout: 0,
