@@ -104,7 +104,7 @@ func attack() {
 
 // asPid1 is a command that runs a program as PID 1 of a namespace of its own, as the given user.
 func asPid1(t *testing.T, uid int, program string) []string {
-	command := []string{"unshare", "--pid", "--fork", "--mount-proc"}
+	command := []string{"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"}
 	if os.Getuid() != 0 {
 		command = append(command, "--user", "--map-root-user")
 	} else if uid != 0 {
