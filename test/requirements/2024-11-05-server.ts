@@ -1,0 +1,270 @@
+/** 2024-11-05, server. */
+import { because, keeps, must, ours, should, type Page } from './model';
+
+export const pages: readonly Page[] = [
+  {
+    source: 'server/prompts.mdx',
+    sha256: '8e2a6aa98a6fb2579f761e8da36de5ba409df4f171032271d03873585360769f',
+    musts: 4,
+    shoulds: 5,
+    requirements: {
+      '2024-11-05/prompts/1': must(
+        'server',
+        'capabilities',
+        'A server with prompts declares them',
+        keeps.serverCapabilities,
+      ),
+      '2024-11-05/prompts/2': should(
+        'server',
+        'list-changed-notification',
+        'A server that promised to tells when its prompts change',
+        keeps.notifications,
+      ),
+      '2024-11-05/prompts/3': must(
+        'server',
+        'image-content',
+        'An image is in base64 and has its media type',
+        keeps.results,
+      ),
+      '2024-11-05/prompts/4': must(
+        'server',
+        'embedded-resources',
+        'An embedded resource has its URI, its media type and its text or its bytes in base64',
+        keeps.results,
+      ),
+      '2024-11-05/prompts/5': should(
+        'server',
+        'error-handling',
+        'Errors about prompts have the usual codes',
+        keeps.results,
+      ),
+      '2024-11-05/prompts/6': should(
+        'server',
+        'implementation-considerations',
+        'A server checks the arguments of a prompt',
+        keeps.results,
+      ),
+      '2024-11-05/prompts/7': should(
+        'client',
+        'implementation-considerations',
+        'A client can page through many prompts',
+        because.client,
+      ),
+      '2024-11-05/prompts/8': should(
+        'both',
+        'implementation-considerations',
+        'Both use what was agreed only',
+        keeps.serverCapabilities,
+      ),
+      '2024-11-05/prompts/9': must(
+        'both',
+        'security',
+        'What goes into a prompt and comes out of it is checked against injection',
+        keeps.results,
+      ),
+    },
+  },
+  {
+    source: 'server/resources.mdx',
+    sha256: 'ea1db59848c001ee2ae3ab163faa803dd3612303354ddf5a0d5f6c54fd363910',
+    musts: 3,
+    shoulds: 6,
+    requirements: {
+      '2024-11-05/resources/1': must(
+        'server',
+        'capabilities',
+        'A server with resources declares them',
+        keeps.serverCapabilities,
+      ),
+      '2024-11-05/resources/2': should(
+        'server',
+        'list-changed-notification',
+        'A server that promised to tells when its resources change',
+        keeps.notifications,
+      ),
+      '2024-11-05/resources/3': should(
+        'server',
+        'https',
+        'https URIs are for what a client can fetch by itself',
+        because.author,
+      ),
+      '2024-11-05/resources/4': should(
+        'server',
+        'https',
+        'For everything else there are other schemes',
+        because.author,
+      ),
+      '2024-11-05/resources/5': should(
+        'server',
+        'error-handling',
+        'A resource that is not there, and faults, have the usual codes',
+        keeps.results,
+      ),
+      '2024-11-05/resources/6': must(
+        'server',
+        'security-considerations',
+        'A server checks every URI that it is asked for',
+        keeps.results,
+      ),
+      '2024-11-05/resources/7': should(
+        'server',
+        'security-considerations',
+        'Sensitive resources are behind a check of who asks',
+        ours,
+      ),
+      '2024-11-05/resources/8': must(
+        'server',
+        'security-considerations',
+        'Bytes are encoded as they should be',
+        keeps.results,
+      ),
+      '2024-11-05/resources/9': should(
+        'server',
+        'security-considerations',
+        'Permission is checked before an operation',
+        ours,
+      ),
+    },
+  },
+  {
+    source: 'server/tools.mdx',
+    sha256: '462baeddf743b4e06a23b6c9fa9de1eae42264b021462b2bcdd319fee518f588',
+    musts: 2,
+    shoulds: 4,
+    requirements: {
+      '2024-11-05/tools/1': should(
+        'host',
+        'user-interaction-model',
+        'A human can refuse each call of a tool',
+        because.interface,
+      ),
+      '2024-11-05/tools/2': should(
+        'host',
+        'user-interaction-model',
+        'A program shows which tools there are, when they are called, and asks',
+        because.interface,
+      ),
+      '2024-11-05/tools/3': must(
+        'server',
+        'capabilities',
+        'A server with tools declares them',
+        keeps.serverCapabilities,
+      ),
+      '2024-11-05/tools/4': should(
+        'server',
+        'list-changed-notification',
+        'A server that promised to tells when its tools change',
+        keeps.notifications,
+      ),
+      '2024-11-05/tools/5': must(
+        'server',
+        'security-considerations',
+        'A server checks what goes into a tool, who may call it and how often, and what comes out',
+        ours,
+      ),
+      '2024-11-05/tools/6': should(
+        'client',
+        'security-considerations',
+        'A client asks before sensitive calls, shows what goes in, checks what comes out, and has deadlines and a log',
+        because.interface,
+      ),
+    },
+  },
+  {
+    source: 'server/utilities/completion.mdx',
+    sha256: '14e8badb7680249b9bdb4ca3048ce9f8a50880d4aab75d37f5a1c644db9d9df7',
+    musts: 1,
+    shoulds: 2,
+    requirements: {
+      '2024-11-05/completion/1': should(
+        'server',
+        'implementation-considerations',
+        'Completions are sorted and fuzzy, their inputs checked, their rate limited',
+        keeps.results,
+      ),
+      '2024-11-05/completion/2': should(
+        'client',
+        'implementation-considerations',
+        'A client waits between keystrokes, remembers, and takes what it gets',
+        because.client,
+      ),
+      '2024-11-05/completion/3': must(
+        'server',
+        'security',
+        'Inputs of completions are checked, their rate limited, and they tell nothing that is not for the asker',
+        keeps.results,
+      ),
+    },
+  },
+  {
+    source: 'server/utilities/logging.mdx',
+    sha256: 'e53d72077555e93568a1155e4a072399842624961cdaaf4d256d260429af0e01',
+    musts: 2,
+    shoulds: 3,
+    requirements: {
+      '2024-11-05/logging/1': must(
+        'server',
+        'capabilities',
+        'A server that sends log messages declares logging',
+        keeps.serverCapabilities,
+      ),
+      '2024-11-05/logging/2': should(
+        'server',
+        'error-handling',
+        'Errors about levels have the usual codes',
+        keeps.results,
+      ),
+      '2024-11-05/logging/3': should(
+        'server',
+        'implementation-considerations',
+        'Log messages are not too many, say where they come from, and hold no secrets',
+        keeps.notifications,
+      ),
+      '2024-11-05/logging/4': must(
+        'server',
+        'security',
+        'Log messages hold no credentials, no personal data and nothing that helps an attack',
+        keeps.notifications,
+      ),
+      '2024-11-05/logging/5': should(
+        'both',
+        'security',
+        'Log messages are limited, checked and watched',
+        keeps.notifications,
+      ),
+    },
+  },
+  {
+    source: 'server/utilities/pagination.mdx',
+    sha256: '2efd451e8dd0830a6d6e16be4941446320eee19b71208960206fc8a43a90b9a1',
+    musts: 2,
+    shoulds: 3,
+    requirements: {
+      '2024-11-05/pagination/1': must(
+        'client',
+        'pagination-model',
+        'No client takes the size of a page for fixed',
+        ours,
+      ),
+      '2024-11-05/pagination/2': should(
+        'server',
+        'implementation-guidelines',
+        'Cursors are stable, and bad ones do no harm',
+        keeps.results,
+      ),
+      '2024-11-05/pagination/3': should(
+        'client',
+        'implementation-guidelines',
+        'A page without a next cursor is the last, and one page alone is a list as well',
+        ours,
+      ),
+      '2024-11-05/pagination/4': must(
+        'client',
+        'implementation-guidelines',
+        'A cursor is sent back as it came: never read, changed or kept beyond the session',
+        ours,
+      ),
+      '2024-11-05/pagination/5': should('server', 'error-handling', 'A bad cursor is error -32602', keeps.results),
+    },
+  },
+];

@@ -1,0 +1,86 @@
+/** 2025-11-25, schema. */
+import { because, keeps, must, sameMust, sameShould, should, type Page } from './model';
+
+export const pages: readonly Page[] = [
+  {
+    source: 'schema.ts',
+    sha256: '161c0d1361d8c65b9f3043e3f9e0148c62b4ea3af6f28badddf26e39e1f4cf9e',
+    musts: 14,
+    shoulds: 14,
+    requirements: {
+      '2025-11-25/schema/1': sameMust('2025-11-25/tasks/1', 'TaskAugmentedRequestParams.task'),
+      '2025-11-25/schema/2': sameShould('2024-11-05/schema/1', 'Error.message'),
+      '2025-11-25/schema/3': sameMust('2024-11-05/cancellation/1', 'CancelledNotificationParams.requestId'),
+      '2025-11-25/schema/4': must(
+        'both',
+        'CancelledNotificationParams.requestId',
+        'A cancellation of what is no task names its request',
+        keeps.cancellation,
+      ),
+      '2025-11-25/schema/5': sameMust('2025-11-25/cancellation/3', 'CancelledNotificationParams.requestId'),
+      '2025-11-25/schema/6': sameShould('2024-11-05/schema/2', 'CancelledNotification'),
+      '2025-11-25/schema/7': sameShould('2024-11-05/schema/3', 'CancelledNotification'),
+      '2025-11-25/schema/8': sameMust('2024-11-05/cancellation/2', 'CancelledNotification'),
+      '2025-11-25/schema/9': sameMust('2024-11-05/schema/6', 'InitializeResult.protocolVersion'),
+      '2025-11-25/schema/10': sameShould('2025-11-25/sampling/6', 'ClientCapabilities.context'),
+      '2025-11-25/schema/11': should(
+        'client',
+        'Icon.src',
+        'Icons come from the domain of who shows them',
+        because.interface,
+      ),
+      '2025-11-25/schema/12': should('client', 'Icon.src', 'SVG is treated with care', because.interface),
+      '2025-11-25/schema/13': sameMust('2025-11-25/basic/27', 'Icons.icons'),
+      '2025-11-25/schema/14': sameShould('2025-11-25/basic/28', 'Icons.icons'),
+      '2025-11-25/schema/15': sameShould('2024-11-05/schema/7', 'CallToolResult.isError'),
+      '2025-11-25/schema/16': sameShould('2025-11-25/sampling/6', 'CreateMessageRequestParams.includeContext'),
+      '2025-11-25/schema/17': must(
+        'client',
+        'CreateMessageRequestParams.tools',
+        'A client without tools in sampling refuses them',
+        keeps.params,
+      ),
+      '2025-11-25/schema/18': must(
+        'client',
+        'CreateMessageRequestParams.toolChoice',
+        'It refuses a choice of tools as well',
+        keeps.params,
+      ),
+      '2025-11-25/schema/19': sameMust('2025-11-25/sampling/9', 'ToolChoice.mode'),
+      '2025-11-25/schema/20': sameMust('2025-11-25/sampling/10', 'ToolChoice.mode'),
+      '2025-11-25/schema/21': should(
+        'client',
+        'ToolUseContent._meta',
+        'Clients keep the _meta of uses of tools',
+        because.model,
+      ),
+      '2025-11-25/schema/22': must(
+        'client',
+        'ToolResultContent.toolUseId',
+        'A result of a tool names its use',
+        keeps.params,
+      ),
+      '2025-11-25/schema/23': should(
+        'client',
+        'ToolResultContent.structuredContent',
+        'It fits the schema of the tool',
+        keeps.params,
+      ),
+      '2025-11-25/schema/24': should(
+        'client',
+        'ToolResultContent._meta',
+        'Clients keep the _meta of results of tools',
+        because.model,
+      ),
+      '2025-11-25/schema/25': sameMust('2024-11-05/schema/8', 'ModelPreferences.hints'),
+      '2025-11-25/schema/26': sameShould('2024-11-05/schema/9', 'ModelPreferences.hints'),
+      '2025-11-25/schema/27': sameShould('2024-11-05/schema/10', 'ModelHint.name'),
+      '2025-11-25/schema/28': must(
+        'client',
+        'ElicitRequestURLParams.elicitationId',
+        'The id of an elicitation is opaque',
+        because.client,
+      ),
+    },
+  },
+];
