@@ -3,6 +3,7 @@
  * a network namespace of the test only.
  */
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import {
   type Attempt,
   cimdNamespace,
@@ -42,6 +43,7 @@ describe('CIMD: the fetch of a client metadata document', () => {
   };
 
   it('takes a document of a public host over TLS', async () => {
+    cites('2025-11-25/authorization/25', '2025-11-25/authorization/30');
     const report = await attempt({});
     expect(only(report)).to.deep.equal({ client: 'Agent' });
     expect(report).to.include({ requests: 1, connections: 1, lookups: 1 });
@@ -106,6 +108,7 @@ describe('CIMD: the fetch of a client metadata document', () => {
     });
 
     it('not when a name changes its mind between the check and the connection (DNS rebinding)', async () => {
+      cites('2025-11-25/authorization/88', '2025-11-25/authorization/89');
       const report = await attempt({ answers: [[PUBLIC], ['127.0.0.1']] });
       expect(only(report)).to.deep.equal({ client: 'Agent' });
       expect(report).to.include({ lookups: 1, connections: 1 });

@@ -9,6 +9,7 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { expect } from 'chai';
 import { join } from 'node:path';
+import { cites } from '../requirements';
 import { type Forge, startForge } from '../support/forge';
 import { type LocalGateway, startGateway } from '../support/gateway';
 import { McpClient } from '../support/mcp';
@@ -90,6 +91,7 @@ describe('the gateway on one machine', function () {
 
   describe('the official TypeScript client (SDK 1)', () => {
     it('opens a session, lists and calls tools, reads resources and prompts, pings, and ends it', async () => {
+      cites('2024-11-05/basic/2', '2024-11-05/lifecycle/3', '2024-11-05/ping/1');
       const { client, transport } = await connect('everything');
       expect(transport.sessionId).to.match(/^[0-9a-f]{48}$/);
       expect((await client.listTools()).tools.map(({ name }) => name)).to.include('test_simple_text');
@@ -203,6 +205,7 @@ describe('the gateway on one machine', function () {
     });
 
     it("holds no token of the user's: its capability is all it has, and works nowhere else", async () => {
+      cites('2025-06-18/authorization/55', '2025-11-25/elicitation/26');
       const client = plain('fixture');
       await client.initialize();
       const env = await client.json<Record<string, string>>('env');
@@ -234,6 +237,7 @@ describe('the gateway on one machine', function () {
     };
 
     it('answers 401 for a token that the forge does not know, and 200 for one that it does', async () => {
+      cites('2025-11-25/elicitation/24', '2025-11-25/elicitation/49');
       const wrong = await initialize('0'.repeat(40));
       expect(wrong.status).to.equal(401);
       expect(wrong.headers['www-authenticate']).to.contain('invalid_token');
@@ -299,6 +303,7 @@ describe('the gateway on one machine', function () {
   });
 
   it('writes no token, session id, capability or key anywhere: log, metrics, errors', async () => {
+    cites('2025-11-25/transports/41');
     const client = plain('fixture');
     await client.initialize();
     const env = await client.json<Record<string, string>>('env');

@@ -1,5 +1,6 @@
 /** RFC 9700, 4.4 to 4.5: mix-up, code injection, code replay and PKCE downgrade, at the whole gateway before a real forge. */
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import { attacked, type Attacked } from '../support/attacked';
 import { RawClient } from '../support/attacker';
 import { McpClient } from '../support/mcp';
@@ -56,6 +57,7 @@ describe('OAuth attacks: mix-up, codes and PKCE', function () {
 
   describe('code injection', () => {
     it("a victim's code is worth nothing to another client, with or without its verifier: 400", async () => {
+      cites('2025-03-26/authorization/34', '2025-06-18/authorization/36');
       const victim = await site.client('victim');
       const attacker = await site.client('attacker');
       const code = await site.login('alice', victim).code();
@@ -119,6 +121,7 @@ describe('OAuth attacks: mix-up, codes and PKCE', function () {
     });
 
     it('a code that is replayed later ends the running session of the tokens that it gave', async () => {
+      cites('2025-06-18/authorization/36');
       const client = await site.client('replayed later');
       const code = await site.login('alice', client).code();
       const { body } = await client.redeem(code);

@@ -1,5 +1,6 @@
 /** MCP 'confused deputy' and RFC 9700, 4.16: what must not pass without the user's own answer. At the whole gateway before a real forge. */
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import { attacked, type Attacked } from '../support/attacked';
 import {
   type Answer,
@@ -56,6 +57,7 @@ describe('OAuth attacks: consent', function () {
     });
 
     it('is never offered to a client that registered itself, and sending the field all the same does nothing', async () => {
+      cites('2025-06-18/authorization/51');
       const client = await site.client('Trusted', 'https://trusted.example/callback');
       const login = site.login('alice', client);
       const page = await login.begin();
@@ -180,6 +182,7 @@ describe('OAuth attacks: consent', function () {
 
   describe('without any memory', () => {
     it('the forge is never reached before the user has answered: no state, no ticket, no way', async () => {
+      cites('2025-06-18/authorization/51');
       const login = site.login('alice', await site.client('first'));
       const page = await login.begin();
       isAsked(page);
@@ -195,6 +198,7 @@ describe('OAuth attacks: consent', function () {
     });
 
     it('the page says whose words the name are, shows the redirect URI in full, and has no markup of a client', async () => {
+      cites('2025-11-25/authorization/91');
       const name = '<script>alert(1)</script><b>Claude</b>';
       const redirect = 'https://evil.example/callback?a=%22%3E%3Cscript%3E';
       const page = await site.login('alice', await site.client(name, redirect)).begin();

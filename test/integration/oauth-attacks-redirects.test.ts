@@ -69,7 +69,7 @@ describe('OAuth attacks: redirects and names', function () {
       it(what, () => refused(site.trusted(), uri));
     }
 
-    it('that comes twice, the right one first or last', async () => {
+    it('that comes twice, the right one first or last [2025-06-18/authorization/47]', async () => {
       const evil = encodeURIComponent('https://evil.example/');
       const url = site.trusted().authorizeUrl().href;
       for (const twice of [`${url}&redirect_uri=${evil}`, url.replace('?', `?redirect_uri=${evil}&`)]) {

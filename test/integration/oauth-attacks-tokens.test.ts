@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { generateKeyPairSync } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose';
+import { cites } from '../requirements';
 import { attacked, type Attacked } from '../support/attacked';
 import { rawGet, type RawClient, SteppedLogin } from '../support/attacker';
 import { readKept } from '../support/kept';
@@ -46,6 +47,7 @@ describe('OAuth attacks: tokens and sessions', function () {
 
   describe('a token that is not for here', () => {
     it('of the audience of another server is refused: 401 invalid_token', async () => {
+      cites('2025-06-18/authorization/29', '2025-06-18/authorization/54', '2025-06-18/authorization/33');
       const resource = `${site.base}/servers/other/mcp`;
       const { access } = await tokens('alice', await site.client('audience'), { resource });
       expect(decodeJwt(access).aud).to.equal(resource);
@@ -54,7 +56,7 @@ describe('OAuth attacks: tokens and sessions', function () {
       expect(answer.headers['www-authenticate']).to.contain('error="invalid_token"');
     });
 
-    it('of the forge is refused: 401, and no session id helps', async () => {
+    it('of the forge is refused: 401, and no session id helps [2025-06-18/authorization/34]', async () => {
       const session = bearer((await tokens('alice', await site.client('forge token'))).access);
       await session.initialize();
       for (const token of [site.forge.user('alice').tokens.full, 'x', 'x'.repeat(5000)]) {
@@ -81,6 +83,7 @@ describe('OAuth attacks: tokens and sessions', function () {
     });
 
     it('with alg none, HS256 over the public key, or another alg is refused: 401', async () => {
+      cites('2025-06-18/authorization/28');
       const { access } = await tokens('alice', await site.client('alg'));
       const [head = '', payload = '', signature = ''] = access.split('.');
       const jwks = await (await fetch(`${site.base}/oauth/jwks`)).text();
@@ -107,6 +110,7 @@ describe('OAuth attacks: tokens and sessions', function () {
     });
 
     it('in the query, the body or a cookie counts for nothing: 401', async () => {
+      cites('2025-03-26/authorization/21', '2025-03-26/authorization/23', '2025-03-26/authorization/20');
       const { access } = await tokens('alice', await site.client('query'));
       for (const name of ['access_token', 'token', 'bearer', 'authorization']) {
         expect(await statusOf(undefined, `${site.gateway.url}?${name}=${access}`), name).to.equal(401);
@@ -177,6 +181,14 @@ describe('OAuth attacks: tokens and sessions', function () {
     };
 
     it('with the bearer of another user gives 403, and ends nothing', async () => {
+      cites(
+        '2025-11-25/elicitation/20',
+        '2025-11-25/elicitation/21',
+        '2025-11-25/tasks/64',
+        '2025-11-25/tasks/68',
+        '2025-11-25/tasks/69',
+        '2025-11-25/elicitation/31',
+      );
       expect(await stolen((await tokens('bob', client)).access)).to.deep.equal([403, 403, 403]);
     });
 
@@ -186,6 +198,7 @@ describe('OAuth attacks: tokens and sessions', function () {
     });
 
     it('without a bearer gives 401, and ends nothing', async () => {
+      cites('2025-03-26/authorization/22', '2025-06-18/authorization/52');
       expect(await stolen(undefined)).to.deep.equal([401, 401, 401]);
     });
 

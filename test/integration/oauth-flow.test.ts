@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { AppError } from '../../src/errors';
 import { accountOf } from '../../src/auth/provider/grants';
+import { cites } from '../requirements';
 import {
   EVERYTHING,
   loopback,
@@ -28,6 +29,12 @@ describe('oauth over HTTP', () => {
     beforeEach(() => start());
 
     it('leads from a registration to a call: code with state and iss, JWT for the resource, identity', async () => {
+      cites(
+        '2025-03-26/authorization/4',
+        '2025-06-18/authorization/4',
+        '2025-06-18/authorization/18',
+        '2026-07-28/authorization/20',
+      );
       const { url } = await client.browse(`/authorize?${client.query()}`);
       expect(`${url.origin}${url.pathname}`).to.equal(REDIRECT);
       expect(url.searchParams.get('state')).to.equal('the-state');
@@ -99,6 +106,12 @@ describe('oauth over HTTP', () => {
     });
 
     it('refuses a redirect URI that was not registered on a page: nothing is sent to it', async () => {
+      cites(
+        '2025-03-26/authorization/31',
+        '2025-06-18/authorization/46',
+        '2025-06-18/authorization/47',
+        '2025-06-18/authorization/49',
+      );
       for (const uri of ['http://127.0.0.1:7777/other', 'https://evil.example/callback', `${REDIRECT}?x=1`]) {
         const { url, status } = await client.browse(`/authorize?${client.query({ redirect_uri: uri })}`);
         expect(url.origin, uri).to.equal(at.base);
@@ -107,6 +120,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('refuses PKCE plain, and a request without PKCE', async () => {
+      cites('2025-03-26/authorization/35', '2025-11-25/authorization/76', '2025-11-25/authorization/77');
       for (const changes of [
         { code_challenge_method: 'plain' },
         { code_challenge_method: undefined },
@@ -228,6 +242,7 @@ describe('oauth over HTTP', () => {
     beforeEach(() => start());
 
     it('gives tokens for the resource that was asked for, and none for one that is not ours', async () => {
+      cites('2025-06-18/authorization/18', '2025-06-18/authorization/33');
       const resource = `${at.base}/servers/other/mcp`;
       const { body } = await client.redeem(await client.code({ resource }), { resource });
       expect(decodeJwt(body.access_token).aud).to.equal(resource);
@@ -294,6 +309,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('refreshes one token 20 times at once: all get the same successor, and one record is all there is', async () => {
+      cites('2025-06-18/authorization/41');
       const { refresh } = await client.login();
       const answers = await Promise.all(Array.from({ length: 20 }, () => client.refresh(refresh)));
       expect(answers.map(({ status }) => status)).to.deep.equal(Array(20).fill(200));
@@ -335,6 +351,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('revokes the grant when a token is replayed after 30 s: the newest one dies with it', async () => {
+      cites('2025-06-18/authorization/41');
       const { refresh, access } = await client.login();
       const next = (await client.refresh(refresh)).body.refresh_token;
       const newest = (await client.refresh(next)).body.refresh_token;
@@ -525,6 +542,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('refuses a suspended user with invalid_grant, and the token works when the user is back', async () => {
+      cites('2025-03-26/authorization/38');
       const { refresh } = await client.login();
       at.suspended.add(accountOf(USER));
       expect((await client.refresh(refresh)).body.error).to.equal('invalid_grant');
@@ -548,6 +566,7 @@ describe('oauth over HTTP', () => {
     beforeEach(() => start({ documents: { [ID]: document } }));
 
     it('knows a client by the document at its id (CIMD)', async () => {
+      cites('2025-11-25/authorization/5', '2025-11-25/authorization/30');
       client.id = ID;
       const { access } = await client.login();
       expect(JSON.parse((await client.whoAmI(access)).body).client).to.equal(ID);
@@ -567,7 +586,7 @@ describe('oauth over HTTP', () => {
       expect([status, url.origin]).to.deep.equal([400, at.base]);
     });
 
-    it('registers public clients without a management token', async () => {
+    it('registers public clients without a management token [2025-03-26/authorization/19]', async () => {
       const answer = await fetch(`${at.base}/register`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', origin: 'https://app.example' },
@@ -639,6 +658,7 @@ describe('oauth over HTTP', () => {
   });
 
   it('sets Secure, HttpOnly, SameSite=Lax cookies bound to their paths behind a proxy that ends TLS', async () => {
+    cites('2025-06-18/authorization/42');
     await start({ publicUrl: 'https://mcp.example' });
     const query = client.query({ resource: 'https://mcp.example/mcp' });
     const answer = await fetch(`${at.base}/authorize?${query}`, { redirect: 'manual' });
@@ -670,6 +690,7 @@ describe('oauth over HTTP', () => {
   });
 
   it('keeps tokens, codes and keys out of what it reports, and of the store in the clear', async () => {
+    cites('2025-06-18/authorization/39');
     await start();
     const code = await client.code();
     const { body } = await client.redeem(code);

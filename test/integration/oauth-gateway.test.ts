@@ -3,6 +3,7 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { expect } from 'chai';
 import { decodeJwt } from 'jose';
 import { join } from 'node:path';
+import { cites } from '../requirements';
 import { type Forge, startForge } from '../support/forge';
 import { McpClient } from '../support/mcp';
 import { OAuthApplication } from '../support/oauth-application';
@@ -71,6 +72,7 @@ describe('logging in at the whole gateway', function () {
   });
 
   it('a client that is refused on the consent page, or at the forge, is told so, and gets no token', async () => {
+    cites('2025-03-26/authorization/39');
     for (const choice of [{ decision: 'deny' }, { granted: false }] as const) {
       const refused = await gateway.login('bob', { choice, client: 'refused' }).then(
         () => undefined,
@@ -116,6 +118,7 @@ describe('logging in at the whole gateway', function () {
   });
 
   it("twenty clients of two users log in at once, and each reads its own user's file", async () => {
+    cites('2025-06-18/authorization/52', '2025-11-25/elicitation/23');
     await Promise.all(
       Array.from({ length: 20 }, async (_, i) => {
         const user = i % 2 ? 'alice' : 'bob';

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { request } from 'undici';
 import { APPLICATION_NAMES } from '../../scripts/forge-applications';
+import { cites } from '../requirements';
 import { type Forge, startForge } from '../support/forge';
 import { type GatewayPair, type Side, startGatewayPair } from '../support/gateway-pair';
 import { McpClient } from '../support/mcp';
@@ -140,6 +141,7 @@ describe('oauth: the end of a login, at two gateways', function () {
   });
 
   it('a user who is blocked at the forge is out within a minute at both gateways: 401, invalid_grant, and the SDK begins a login; unblocked and logged in again all works', async () => {
+    cites('2025-03-26/authorization/38');
     const browser = pair.browser('bob');
     const application = new Application((url) => browser.authorize(url), { name: 'an SDK' });
     await application.login(pair.url);

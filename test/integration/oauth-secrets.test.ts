@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { cites } from '../requirements';
 import { attacked, type Attacked } from '../support/attacked';
 import { type Answer, RawClient, type SteppedLogin } from '../support/attacker';
 import { type Kept, readKept, storeBytes } from '../support/kept';
@@ -222,7 +223,7 @@ describe('a whole run with logins', function () {
     );
   });
 
-  it('writes none of them to its log', () => {
+  it('writes none of them to its log [2025-11-25/transports/41]', () => {
     const log = site.gateway.lines.join('');
     for (const event of ['login.consented', 'login.forge', 'login.failed', 'login.replayed', 'connection.changed']) {
       expect(log, event).to.contain(event);
@@ -243,11 +244,13 @@ describe('a whole run with logins', function () {
   });
 
   it('gives none of them to a child, but its capability in its environment', () => {
+    cites('2025-06-18/authorization/55', '2025-06-18/authorization/34', '2025-11-25/elicitation/26');
     expect(processes).to.contain('fixture-child').and.contain('FORGEJO_URL');
     holdsNone('a process', processes, ['a capability']);
   });
 
   it('has none of them in the bytes of its store', async () => {
+    cites('2025-06-18/authorization/39', '2025-03-26/authorization/39');
     holdsNone('the store', await storeBytes(site.gateway.dataDir));
   });
 });

@@ -1,6 +1,7 @@
 /** The credential proxy before a real forge: what works, and every way out that is known to have worked there (docs/credential-proxy.md). */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import { type Forge, startForge } from '../support/forge';
 import { type ProxyFixture, startProxy } from '../support/proxy';
 
@@ -434,6 +435,7 @@ describe('credential proxy before a real forge', function () {
 
   describe('reading only', () => {
     it('reads, renders markdown with a POST, and refuses to write with 403 and an explanation', async () => {
+      cites('2025-03-26/tools/5', '2024-11-05/tools/5');
       expect((await proxy.call(at, { session: 'reader' })).status).to.equal(200);
       const rendered = await proxy.call('/api/v1/markdown', {
         session: 'reader',

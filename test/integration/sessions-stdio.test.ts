@@ -148,7 +148,7 @@ describe('sessions over real stdio', () => {
     expect(sink.texts[0]).to.include('"id":12345678901234567890');
   });
 
-  it('keeps 200 calls with the same id and token apart', async () => {
+  it('keeps 200 calls with the same id and token apart [2024-11-05/progress/2, 2026-07-28/progress/2]', async () => {
     const session = await open('fixture-child', { maxCallsInFlight: 200 });
     const sinks = await Promise.all(
       [...Array(200).keys()].map((i) => session.tool('slow', { ms: (i * 7) % 40, steps: 2 }, { progressToken: 1 })),
@@ -172,7 +172,7 @@ describe('sessions over real stdio', () => {
     expect(textOf(await session.tool('ask', { method: 'ping' }))).to.equal('{}');
   });
 
-  it('cancels at the child', async () => {
+  it('cancels at the child [2024-11-05/cancellation/1]', async () => {
     const session = await open();
     const sink = new FakeSink();
     const call = session.tool('hang', {}, undefined, sink);

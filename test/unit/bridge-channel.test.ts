@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { JsonRpcMessage } from '../../src/bridge/contract';
 import { AppError } from '../../src/errors';
+import { cites } from '../requirements';
 import { aRequest, openBench, type Bench } from '../support/channel';
 import { FakeLink, FakeSink, settle } from '../support/fake-link';
 
@@ -28,6 +29,7 @@ describe('channel', () => {
 
   describe('calls', () => {
     it("sends a call with an id of its own and gives the answer back under the client's", async () => {
+      cites('2024-11-05/messages/4', '2024-11-05/messages/5');
       const { call, sink, sent } = begin(aRequest('abc', 'tools/call', { name: 'echo', arguments: { a: 1 } }));
       expect(sent).to.deep.equal({
         jsonrpc: '2.0',
@@ -54,7 +56,7 @@ describe('channel', () => {
       });
     }
 
-    it('keeps calls with the same id apart', async () => {
+    it('keeps calls with the same id apart [2024-11-05/messages/4, 2026-07-28/basic/5]', async () => {
       const [a, b, c] = [begin(aRequest(1)), begin(aRequest(1)), begin(aRequest('1'))];
       bench.link.reply(c.sent, 'c');
       bench.link.reply(a.sent, 'a');
@@ -106,7 +108,7 @@ describe('channel', () => {
       link.exit({ reason: 'closed' });
     });
 
-    it('writes an answer with a carriage return between its tokens as one line', async () => {
+    it('writes an answer with a carriage return between its tokens as one line [2024-11-05/transports/2]', async () => {
       const { call, sink, sent } = begin();
       bench.link.push(`{"jsonrpc":"2.0",\r"id":"${sent.id}",\r"result":{"n":1.50}}\r\n`);
       await call;
@@ -149,28 +151,28 @@ describe('channel', () => {
       expect(sink.last).to.deep.equal({ jsonrpc: '2.0', id: 1, result: 5 });
     });
 
-    it('lose a null error beside a result', async () => {
+    it('lose a null error beside a result [2024-11-05/messages/7]', async () => {
       const { call, sink, sent } = begin();
       bench.link.say({ jsonrpc: '2.0', id: sent.id, result: { a: 1 }, error: null });
       await call;
       expect(sink.last).to.deep.equal({ jsonrpc: '2.0', id: 1, result: { a: 1 } });
     });
 
-    it('get a code and a message in an error that has none', async () => {
+    it('get a code and a message in an error that has none [2025-03-26/basic/9, 2024-11-05/messages/8]', async () => {
       const { call, sink, sent } = begin();
       bench.link.say({ jsonrpc: '2.0', id: sent.id, result: null, error: { reason: 'x' } });
       await call;
       expect(sink.last.error).to.deep.equal({ code: -32603, message: 'The server gave no reason.', reason: 'x' });
     });
 
-    it('keep code and message of an error beside a result', async () => {
+    it('keep code and message of an error beside a result [2024-11-05/messages/7]', async () => {
       const { call, sink, sent } = begin();
       bench.link.say({ jsonrpc: '2.0', id: sent.id, result: {}, error: { code: 4, message: 'm' } });
       await call;
       expect(sink.last.error).to.deep.equal({ code: 4, message: 'm' });
     });
 
-    it('become an error where nothing can be made of them', async () => {
+    it('become an error where nothing can be made of them [2024-11-05/messages/6, 2025-11-25/basic/7]', async () => {
       const { call, sink, sent } = begin();
       bench.link.say({ jsonrpc: '2.0', id: sent.id, error: 'broken' });
       await call;
@@ -308,6 +310,13 @@ describe('channel', () => {
 
   describe('deadlines', () => {
     it('answer the call with an error, cancel it at the child, and drop the late answer', async () => {
+      cites(
+        '2024-11-05/cancellation/1',
+        '2024-11-05/cancellation/5',
+        '2024-11-05/cancellation/4',
+        '2025-03-26/lifecycle/17',
+        '2024-11-05/messages/9',
+      );
       const { call, sink, sent } = begin();
       bench.clock.advance(59_999);
       expect(bench.channel.inFlight).to.equal(1);
@@ -348,7 +357,7 @@ describe('channel', () => {
       expect(bench.clock.timers).to.equal(0);
     });
 
-    it('of initialize are shorter, end the session and cancel nothing', async () => {
+    it('of initialize are shorter, end the session and cancel nothing [2024-11-05/cancellation/2]', async () => {
       begin(aRequest(5, 'tools/list'));
       const { call, sink } = begin(aRequest(1, 'initialize'));
       bench.clock.advance(10_000);
@@ -373,7 +382,7 @@ describe('channel', () => {
       expect(sink.last.result).to.include({ protocolVersion: '2025-06-18' });
     });
 
-    it('passes notifications/initialized on', async () => {
+    it('passes notifications/initialized on [2024-11-05/basic/2]', async () => {
       await bench.channel.notify({ jsonrpc: '2.0', method: 'notifications/initialized' });
       expect(bench.link.last).to.deep.equal({ jsonrpc: '2.0', method: 'notifications/initialized' });
     });
@@ -414,6 +423,7 @@ describe('channel', () => {
     });
 
     it('of a call that is over, of another type of id, or of nothing is dropped', async () => {
+      cites('2024-11-05/cancellation/1', '2024-11-05/cancellation/8');
       begin(aRequest(1));
       await cancel('1');
       await cancel(2);
@@ -430,7 +440,7 @@ describe('channel', () => {
       expect(bench.observer.drops).to.deep.equal(['ambiguous']);
     });
 
-    it('of initialize is dropped', async () => {
+    it('of initialize is dropped [2024-11-05/cancellation/2]', async () => {
       begin(aRequest(1, 'initialize'));
       await cancel(1);
       expect(bench.channel.inFlight).to.equal(1);

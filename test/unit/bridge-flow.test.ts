@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { OUTBOUND_LIMIT } from '../../src/bridge/outbound';
+import { cites } from '../requirements';
 import { aRequest, openBench, type Bench } from '../support/channel';
 import { FakeSink, settle } from '../support/fake-link';
 import { heldBytes } from '../support/memory';
@@ -194,6 +195,7 @@ describe('back-pressure', () => {
     const notification = { jsonrpc: '2.0', method: 'x', params: { data: 'x'.repeat(OUTBOUND_LIMIT) } } as const;
 
     it('refuses with CALLS_TOO_MANY what comes while the child does not read, and takes it again afterwards', async () => {
+      cites('2024-11-05/tools/5');
       const reading = gate();
       bench.link.gate = reading.closed;
       const first = bench.channel.notify(notification);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Channel } from '../../src/bridge/contract';
+import { cites } from '../requirements';
 import { aRequest, openBench } from '../support/channel';
 import { FakeSink, settle, type Sent } from '../support/fake-link';
 
@@ -16,6 +17,7 @@ const tokenOf = (sent: Sent): string => (sent.params._meta as { progressToken: s
 
 describe('channel, by property', () => {
   it('1,000 interleaved calls of several clients with the same ids and tokens never cross', async function () {
+    cites('2024-11-05/messages/5', '2024-11-05/progress/2');
     this.timeout(60_000);
     await fc.assert(
       fc.asyncProperty(

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import { aRequest, openBench, type Bench } from '../support/channel';
 import { FakeSink, settle, type Sent } from '../support/fake-link';
 
@@ -44,6 +45,7 @@ describe('routing of what the child says', () => {
 
   describe('progress', () => {
     it('goes to its own call under the client’s token, also where two calls use the same token', () => {
+      cites('2024-11-05/progress/2', '2024-11-05/progress/4');
       const [a, b] = [begin(1, { progressToken: 'tok', 'x/y': 1 }), begin(2, { progressToken: 'tok' })];
       expect(tokenOf(a.sent)).to.not.equal(tokenOf(b.sent));
       expect(a.sent.params._meta).to.have.property('x/y', 1);
@@ -54,7 +56,7 @@ describe('routing of what the child says', () => {
     });
 
     for (const token of [7, '7', 0, 'ü', 'x'.repeat(400), 12345678901234]) {
-      it(`gives the token ${JSON.stringify(token).slice(0, 20)} back as it was`, () => {
+      it(`gives the token ${JSON.stringify(token).slice(0, 20)} back as it was [2024-11-05/progress/1]`, () => {
         const { sink, sent } = begin(1, { progressToken: token });
         bench.link.say(progress(tokenOf(sent)));
         expect(sink.messages).to.deep.equal([progress(token)]);
@@ -77,6 +79,7 @@ describe('routing of what the child says', () => {
     });
 
     it('is dropped and counted once its call is over, and when it names nothing', async () => {
+      cites('2024-11-05/progress/4', '2024-11-05/progress/7');
       const { sink, sent, call } = begin(1, { progressToken: 3 });
       bench.link.reply(sent);
       await call;
@@ -89,6 +92,7 @@ describe('routing of what the child says', () => {
     });
 
     it('of a task goes on after the answer that created it', async () => {
+      cites('2025-11-25/progress/6', '2025-11-25/progress/7');
       const { sent, call } = begin(1, { progressToken: 'tok' }, { task: { ttl: 60_000 } });
       bench.link.reply(sent, { task: { taskId: 't' } });
       await call;
@@ -125,7 +129,7 @@ describe('routing of what the child says', () => {
       expect(stream.messages).to.deep.equal([]);
     });
 
-    it('go to the newest GET stream when several calls are in flight', () => {
+    it('go to the newest GET stream when several calls are in flight [2025-03-26/transports/28]', () => {
       const [older, newer] = [listen(), listen()];
       const calls = [begin(1), begin(2)];
       bench.link.say(log);
@@ -171,7 +175,7 @@ describe('routing of what the child says', () => {
       expect(bench.observer.drops).to.deep.equal(['stream-gone']);
     });
 
-    it('pass through byte for byte', () => {
+    it('pass through byte for byte [2025-06-18/basic/14]', () => {
       const stream = listen();
       const text =
         '{"method":"notifications/message","params":{"data":{"n":1.0,"s":"\u2028🧑‍🚀\\ud83d"}},"jsonrpc":"2.0"}';
@@ -204,7 +208,7 @@ describe('routing of what the child says', () => {
   });
 
   describe('requests of the child', () => {
-    it('are answered by the gateway itself when they are a ping', () => {
+    it('are answered by the gateway itself when they are a ping [2024-11-05/ping/1]', () => {
       for (const id of [1, 'x', 0]) {
         bench.link.say({ jsonrpc: '2.0', id, method: 'ping' });
         expect(bench.link.last).to.deep.equal({ jsonrpc: '2.0', id, result: {} });
@@ -313,7 +317,7 @@ describe('routing of what the child says', () => {
       });
     });
 
-    it('that are over cannot be cancelled', async () => {
+    it('that are over cannot be cancelled [2024-11-05/cancellation/1]', async () => {
       const stream = listen();
       bench.link.say({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 5 } });
       bench.link.say({ jsonrpc: '2.0', method: 'notifications/cancelled' });

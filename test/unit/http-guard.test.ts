@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import type { IncomingMessage } from 'node:http';
 import { addressOf, rateKey, trustedProxies } from '../../src/http/address';
+import { cites } from '../requirements';
 import { ask, INITIALIZE, open, raw, startApp, type GatewayApp } from '../support/gateway-app';
 
 describe('Host and Origin', () => {
@@ -13,7 +14,7 @@ describe('Host and Origin', () => {
     return [answer.status, answer.json?.error?.data?.code];
   };
 
-  it('answers 403 for a Host that is not ours, before it asks who it is', async () => {
+  it('answers 403 for a Host that is not ours, before it asks who it is [2024-11-05/transports/5]', async () => {
     app = await startApp();
     for (const host of ['evil.example', 'localhost.evil.example', 'evil.example:8080', '192.0.2.1']) {
       expect(await status({ host, authorization: 'Bearer bad' }), host).to.deep.equal([403, 'HOST_REFUSED']);
@@ -47,6 +48,7 @@ describe('Host and Origin', () => {
   });
 
   it('answers 403 for a foreign Origin, null included, before it asks who it is', async () => {
+    cites('2024-11-05/transports/5', '2025-11-25/transports/9');
     app = await startApp();
     for (const origin of [
       'https://evil.example',

@@ -14,6 +14,7 @@ import {
   type Changes,
   type GatewayApp,
 } from '../support/gateway-app';
+import { cites } from '../requirements';
 import { serverSpec } from '../support/server-spec';
 
 const NEVER_MINTED = 'ab'.repeat(24);
@@ -37,6 +38,12 @@ describe('statuses of an MCP endpoint', () => {
     beforeEach(() => start());
 
     it('answers 200, JSON and an Mcp-Session-Id of 48 hex digits for initialize', async () => {
+      cites(
+        '2025-03-26/transports/33',
+        '2025-03-26/transports/16',
+        '2025-06-18/transports/16',
+        '2025-03-26/transports/32',
+      );
       const answer = await ask(app, { body: INITIALIZE });
       expect(answer.status).to.equal(200);
       expect(answer.headers['mcp-session-id']).to.match(/^[0-9a-f]{48}$/);
@@ -46,6 +53,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 200 with the id as the client wrote it, string or number', async () => {
+      cites('2024-11-05/messages/5', '2024-11-05/messages/2', '2025-11-25/basic/7');
       const id = await open(app);
       expect((await post(id, LIST)).json).to.deep.equal({
         jsonrpc: '2.0',
@@ -56,6 +64,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 202 without a body for a notification and for a response', async () => {
+      cites('2025-03-26/transports/14', '2025-03-26/basic/11');
       const id = await open(app);
       for (const body of [
         { jsonrpc: '2.0', method: 'notifications/initialized' },
@@ -69,6 +78,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 400 for a request without a session id, and spawns nothing', async () => {
+      cites('2024-11-05/lifecycle/1', '2025-03-26/transports/35', '2025-11-25/basic/8');
       const answer = await post(undefined, LIST);
       expect(answer.status).to.equal(400);
       expect(answer.json).to.deep.include({ jsonrpc: '2.0', id: 'list-1' });
@@ -101,6 +111,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 404 and -32001 "Session not found", with the id of the request, for a session that has ended', async () => {
+      cites('2025-03-26/transports/36', '2025-11-25/basic/8');
       const id = await open(app);
       expect((await ask(app, { method: 'DELETE', headers: { 'mcp-session-id': id } })).status).to.equal(204);
       const answer = await post(id, LIST);
@@ -110,13 +121,19 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 403 for a live session of somebody else, apart from 401 and 410', async () => {
+      cites(
+        '2025-11-25/elicitation/21',
+        '2025-11-25/elicitation/31',
+        '2025-11-25/tasks/68',
+        '2025-06-18/authorization/52',
+      );
       const id = await open(app, 'alice');
       expect((await post(id, LIST, { authorization: 'Bearer mallory' })).status).to.equal(403);
       expect((await post(id, LIST, { authorization: 'Bearer bad' })).status).to.equal(401);
       expect((await post(id, LIST)).status).to.equal(200);
     });
 
-    it('answers 401 with a plain challenge when no token came', async () => {
+    it('answers 401 with a plain challenge when no token came [2025-03-26/authorization/10]', async () => {
       const answer = await post(undefined, INITIALIZE, { authorization: undefined });
       expect(answer.status).to.equal(401);
       expect(answer.headers['www-authenticate']).to.equal('Bearer realm="t"');
@@ -136,6 +153,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 406 unless both JSON and an event stream are accepted; wildcards count, q=0 does not', async () => {
+      cites('2025-03-26/transports/12');
       const id = await open(app);
       for (const accept of [
         'application/json',
@@ -166,6 +184,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 400 and -32700 for what is not JSON, an empty body, a byte order mark, and what is not UTF-8', async () => {
+      cites('2025-03-26/transports/1', '2025-03-26/transports/15', '2025-11-25/basic/8');
       const id = await open(app);
       const broken = Buffer.from('{"jsonrpc":"2.0","id":1,"method":"x\xff"}', 'latin1');
       for (const body of ['{', '', 'nonsense', '\ufeff{}', broken]) {
@@ -177,6 +196,14 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 400 and -32600 for JSON that is no JSON-RPC message', async () => {
+      cites(
+        '2024-11-05/basic/1',
+        '2024-11-05/messages/2',
+        '2024-11-05/messages/3',
+        '2024-11-05/messages/6',
+        '2024-11-05/messages/7',
+        '2025-03-26/transports/15',
+      );
       const id = await open(app);
       for (const body of [
         '1',
@@ -218,6 +245,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 400 for an unsupported MCP-Protocol-Version and names those that are supported', async () => {
+      cites('2025-06-18/transports/42');
       const id = await open(app);
       for (const version of ['2026-07-28', '1.0', '']) {
         const answer = await post(id, LIST, { 'mcp-protocol-version': version });
@@ -226,7 +254,7 @@ describe('statuses of an MCP endpoint', () => {
       }
     });
 
-    it('serves every supported MCP-Protocol-Version, and requests without one', async () => {
+    it('serves every supported MCP-Protocol-Version, and requests without one [2025-06-18/transports/41]', async () => {
       const id = await open(app);
       for (const version of ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25', undefined]) {
         expect((await post(id, LIST, { 'mcp-protocol-version': version })).status, String(version)).to.equal(200);
@@ -240,7 +268,7 @@ describe('statuses of an MCP endpoint', () => {
       expect(answer.json).to.deep.include({ jsonrpc: '2.0', id: 1 });
     });
 
-    it("passes a child's own error through with 200", async () => {
+    it("passes a child's own error through with 200 [2025-03-26/basic/9]", async () => {
       const id = await open(app);
       const [child] = app.children;
       if (child === undefined) throw new Error('no child');
@@ -403,7 +431,7 @@ describe('statuses of an MCP endpoint', () => {
   describe('GET and DELETE', () => {
     beforeEach(() => start());
 
-    it('answers GET with 406 unless an event stream is accepted', async () => {
+    it('answers GET with 406 unless an event stream is accepted [2025-03-26/transports/24]', async () => {
       const id = await open(app);
       const answer = await ask(app, { method: 'GET', headers: { 'mcp-session-id': id, accept: 'application/json' } });
       expect(answer.status).to.equal(406);
@@ -442,7 +470,7 @@ describe('statuses of an MCP endpoint', () => {
     beforeEach(() => start({ servers: [serverSpec({ name: 'one' }), serverSpec({ name: 'two' })] }));
 
     for (const method of ['PUT', 'PATCH', 'HEAD', 'PROPFIND']) {
-      it(`answers 405 with Allow for ${method}`, async () => {
+      it(`answers 405 with Allow for ${method} [2025-03-26/transports/6]`, async () => {
         const answer = await ask(app, { method });
         expect(answer.status).to.equal(405);
         expect(answer.headers.allow).to.equal('GET, POST, DELETE, OPTIONS');

@@ -5,6 +5,7 @@ import type { Scope } from '../../src/auth/context';
 import { SCOPES } from '../../src/auth/resource/metadata';
 import { ResourceUrls } from '../../src/auth/resource/urls';
 import { OAuthAuthenticator } from '../../src/auth/resource/authenticator';
+import { cites } from '../requirements';
 import { ask, contextOf, open, politeChild, startApp, type Answer, type GatewayApp } from '../support/gateway-app';
 import { serverSpec } from '../support/server-spec';
 
@@ -85,6 +86,7 @@ describe('stepping up', () => {
   }
 
   it('passes the call of a tool that reads, and the session lives on after a refusal', async () => {
+    cites('2024-11-05/tools/5');
     const session = await begin();
     expect((await call(session, 'change')).status).to.equal(403);
     expect((await call(session, 'look')).status).to.equal(200);
@@ -93,6 +95,7 @@ describe('stepping up', () => {
   });
 
   it('passes the same call with a token that may write: the client has stepped up', async () => {
+    cites('2026-07-28/authorization/59');
     const session = await begin();
     expect((await call(session, 'change')).status).to.equal(403);
     expect((await call(session, 'change', 'write')).status).to.equal(200);

@@ -1,5 +1,6 @@
 /** How calls and GET streams are answered over time: JSON or events, keepalives, back-pressure, clients that go away. */
 import { expect } from 'chai';
+import { cites } from '../requirements';
 import type { FakeLink, Sent } from '../support/fake-link';
 import {
   ask,
@@ -37,6 +38,7 @@ describe('streams of an MCP endpoint', () => {
 
   describe('a call', () => {
     it('is answered as JSON when the answer is the first word', async () => {
+      cites('2025-06-18/transports/16', '2025-03-26/transports/16');
       await start();
       const answer = await ask(app, { ...session(), body: CALL });
       expect(answer.headers['content-type']).to.equal('application/json');
@@ -45,6 +47,7 @@ describe('streams of an MCP endpoint', () => {
     });
 
     it('is answered as an event stream when the child says something first, which carries all of it and ends with the answer', async () => {
+      cites('2025-06-18/transports/16', '2025-03-26/transports/16', '2025-03-26/transports/28');
       await start();
       child.onMessage = (message) => {
         child.say({
@@ -63,7 +66,7 @@ describe('streams of an MCP endpoint', () => {
         { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'working\nhard' } },
         { jsonrpc: '2.0', id: 'call', result: { done: true } },
       ]);
-      expect(answer.text.startsWith('event: message\ndata: ')).to.equal(true);
+      expect(answer.text).to.match(/^event: message\nid: p\w+\.1\ndata: /);
     });
 
     it('is answered as an event stream when the child is silent for too long', async () => {
@@ -130,7 +133,7 @@ describe('streams of an MCP endpoint', () => {
       expect(eventsOf(answer.text()).at(-1)).to.deep.equal({ jsonrpc: '2.0', id: 'call', result: { done: true } });
     });
 
-    it('runs on when its client goes away: a disconnect is no cancellation', async () => {
+    it('runs on when its client goes away: a disconnect is no cancellation [2025-03-26/transports/22]', async () => {
       await start({ jsonMs: 5 });
       const asked = next();
       const answer = await stream(app, { method: 'POST', ...session(), body: CALL });
@@ -201,6 +204,7 @@ describe('streams of an MCP endpoint', () => {
 
   describe('a GET stream', () => {
     it('begins at once, gets what belongs to no call, and ends with its session', async () => {
+      cites('2025-03-26/transports/25');
       await start();
       const listening = await stream(app, session());
       expect(listening.status).to.equal(200);
@@ -240,7 +244,7 @@ describe('streams of an MCP endpoint', () => {
       expect(await answered).to.deep.equal({ jsonrpc: '2.0', id: 77, result: { roots: [] } });
     });
 
-    it('gives the newest of several streams the messages', async () => {
+    it('gives the newest of several streams the messages [2025-03-26/transports/28]', async () => {
       await start();
       const older = await stream(app, session());
       const newer = await stream(app, session());

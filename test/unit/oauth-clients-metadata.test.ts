@@ -6,6 +6,7 @@ import { displayName } from '../../src/auth/clients/display-name';
 import { normaliseClientMetadata, type MetadataSource } from '../../src/auth/clients/metadata';
 import { asProviderError } from '../../src/auth/clients/provider-error';
 import { checkRedirectUri, DEFAULT_REDIRECT_POLICY, withoutLoopbackPort } from '../../src/auth/clients/redirect-uri';
+import { cites } from '../requirements';
 import { REAL_CLIENTS } from '../support/real-clients';
 
 const DOCUMENT: MetadataSource = { kind: 'document', url: 'https://client.example/mcp/client.json' };
@@ -306,6 +307,7 @@ describe('redirect URIs', () => {
   });
 
   it('never takes http for anything but this machine', () => {
+    cites('2025-03-26/authorization/32', '2025-06-18/authorization/44');
     fc.assert(
       fc.property(fc.webUrl({ validSchemes: ['http'] }), (uri) => {
         fc.pre(!['127.0.0.1', '[::1]', 'localhost'].includes(new URL(uri).hostname));

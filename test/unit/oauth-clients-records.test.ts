@@ -377,7 +377,7 @@ describe('client metadata documents', () => {
     expect(host.requests).to.have.length(1);
   });
 
-  it('must name their own URL, byte for byte', async () => {
+  it('must name their own URL, byte for byte [2025-11-25/authorization/31]', async () => {
     for (const other of [
       `${ID}/`,
       ID.toUpperCase(),
@@ -417,14 +417,14 @@ describe('client metadata documents', () => {
       'CLIENT_METADATA_INVALID',
     ],
   ] as const) {
-    it(`are refused when the text ${what}`, async () => {
+    it(`are refused when the text ${what} [2025-11-25/authorization/34, 2025-11-25/authorization/28]`, async () => {
       const { host, documents } = make();
       host.answer = async () => host.document(text);
       expect((await errorOf(documents.find(ID))).code).to.equal(code);
     });
   }
 
-  it('of a URL that is no client id are never fetched', async () => {
+  it('of a URL that is no client id are never fetched [2025-11-25/authorization/27]', async () => {
     const { host, documents } = make();
     for (const id of ['https://127.0.0.1/c.json', 'http://client.example/c', 'https://client.example:22/c', 'x']) {
       expect((await errorOf(documents.find(id))).code).to.equal('CLIENT_INVALID');

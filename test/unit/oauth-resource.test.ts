@@ -13,6 +13,7 @@ import { LiveGrants, type LiveGrant } from '../../src/auth/resource/live-grants'
 import { resourceMetadata } from '../../src/auth/resource/metadata';
 import { ResourceUrls } from '../../src/auth/resource/urls';
 import { AccessTokenVerifier } from '../../src/auth/resource/verifier';
+import { cites } from '../requirements';
 import { FakeClock } from '../support/fake-link';
 import { USER } from '../support/oauth';
 import { serverSpec } from '../support/server-spec';
@@ -72,6 +73,7 @@ describe('resource URLs', () => {
 
 describe('metadata documents', () => {
   it('has a protected resource document for each path, naming that path, and the default one at the root (RFC 9728)', () => {
+    cites('2025-06-18/authorization/6', '2025-06-18/authorization/19', '2025-11-25/authorization/12');
     const at = (path: string): string | undefined =>
       resourceMetadata(urls, `/.well-known/oauth-protected-resource${path}`)?.resource;
     expect(at('')).to.equal(`${BASE}/mcp`);
@@ -84,6 +86,15 @@ describe('metadata documents', () => {
   });
 
   it('names the issuer byte by byte as the authorization server does, at every well-known form', () => {
+    cites(
+      '2025-06-18/authorization/10',
+      '2025-06-18/authorization/11',
+      '2025-06-18/authorization/8',
+      '2025-11-25/authorization/8',
+      '2025-03-26/authorization/15',
+      '2025-03-26/authorization/16',
+      '2026-07-28/authorization-authorization-server-discovery/10',
+    );
     const issuer = authorizationServerMetadata(urls, WAYS).issuer;
     expect(issuer).to.equal(BASE);
     expect(resourceMetadata(urls, '/.well-known/oauth-protected-resource')?.authorization_servers).to.deep.equal([
@@ -105,6 +116,12 @@ describe('metadata documents', () => {
   });
 
   it('says what MCP clients look for: S256, CIMD, registration, iss, no secrets', () => {
+    cites(
+      '2025-11-25/authorization/76',
+      '2025-11-25/authorization/82',
+      '2026-07-28/authorization/21',
+      '2025-03-26/authorization/35',
+    );
     expect(authorizationServerMetadata(urls, WAYS)).to.deep.include({
       code_challenge_methods_supported: ['S256'],
       client_id_metadata_document_supported: true,
@@ -262,6 +279,7 @@ describe('access tokens', () => {
   });
 
   it('refuses another audience: of another server, of nobody, or several at once', async () => {
+    cites('2025-06-18/authorization/29', '2025-06-18/authorization/54');
     for (const aud of [
       `${BASE}/servers/other/mcp`,
       BASE,
@@ -290,6 +308,7 @@ describe('access tokens', () => {
   });
 
   it('refuses an expired one, from its second on, also one that was good before', async () => {
+    cites('2025-06-18/authorization/28', '2025-03-26/authorization/24');
     const token = await sign({ exp: seconds() + 10 });
     await verifier.verify(token, audiences);
     clock.advance(10_000);
@@ -299,6 +318,7 @@ describe('access tokens', () => {
   });
 
   it('refuses what was changed after it was signed, and rubbish', async () => {
+    cites('2025-06-18/authorization/28', '2025-03-26/authorization/24');
     const [head = '', body = '', signature = ''] = (await sign()).split('.');
     const wider = Buffer.from(JSON.stringify({ ...claims(), gid: 'another' })).toString('base64url');
     for (const token of [
@@ -467,10 +487,17 @@ describe('live grants', () => {
     }
 
     it('401 without a token names metadata and both scopes, and no error', async () => {
+      cites(
+        '2025-06-18/authorization/12',
+        '2025-11-25/authorization/12',
+        '2025-03-26/authorization/10',
+        '2025-11-25/authorization/14',
+      );
       expect(await challenge(undefined)).to.deep.equal(['401 AUTH_MISSING', `Bearer ${document}/mcp", ${both}`]);
     });
 
     it('401 with a token that is no good says invalid_token', async () => {
+      cites('2025-03-26/authorization/25', '2025-03-26/authorization/26', '2025-03-26/authorization/33');
       stored = undefined;
       expect(await challenge('Bearer aaa.bbb.ccc')).to.deep.equal([
         '401 AUTH_INVALID',
@@ -488,6 +515,12 @@ describe('live grants', () => {
     });
 
     it('403 insufficient_scope names both scopes, so that a step-up loses none', () => {
+      cites(
+        '2025-03-26/authorization/33',
+        '2025-11-25/authorization/60',
+        '2025-11-25/authorization/61',
+        '2026-07-28/authorization/53',
+      );
       const error = new AppError('AUTH_SCOPE', 'somebody else threw it');
       expect(error.status).to.equal(403);
       expect(authenticator.challenge(error, { server: 'other', path: '/mcp' })).to.equal(

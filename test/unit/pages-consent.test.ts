@@ -6,6 +6,7 @@ import { CompiledPolicy, narrowed } from '../../src/forgejo/policy';
 import { levelsOf, readChoice } from '../../src/http/pages/choice';
 import { type ConsentAnswer, type ConsentOffer, consentPage, readConsent } from '../../src/http/pages/consent';
 import { type Bounds, covers, isWhole, linesOf, MAX_NAMES, readNames } from '../../src/http/pages/names';
+import { cites } from '../requirements';
 import { FORM, hostile, LOOPBACK_OFFER, OFFER, tagsOf, textOf } from '../support/pages';
 
 const LIMITED: ConsentOffer = {
@@ -24,6 +25,7 @@ const errorsOf = (answer: ConsentAnswer): Record<string, readonly string[]> =>
 
 describe('the consent page', () => {
   it('tells who asks, where the answer goes in full, which Forgejo it is, and carries the CSRF token', () => {
+    cites('2025-11-25/authorization/91');
     const { status, body } = consentPage(LOOPBACK_OFFER, FORM);
     const text = textOf(body);
     expect(status).to.equal(200);
@@ -34,6 +36,7 @@ describe('the consent page', () => {
   });
 
   it('says plainly that a name is unchecked, and that a program on this computer waits for the answer', () => {
+    cites('2025-11-25/authorization/90');
     const text = textOf(consentPage(LOOPBACK_OFFER, FORM).body);
     expect(text).to.contain('Nobody has checked this name.');
     expect(text).to.contain('That is a program on your own computer.');
