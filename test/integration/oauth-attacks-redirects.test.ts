@@ -27,7 +27,7 @@ describe('OAuth attacks: redirects and names', function () {
     }
   };
 
-  describe('a redirect URI that is not quite the one of an https client is refused on a page', () => {
+  describe('a redirect URI that is not quite the one of an https client is refused on a page [2025-06-18/authorization/47]', () => {
     const [own] = TRUSTED.redirectUris;
     for (const [what, uri] of [
       ['missing', undefined],
@@ -69,7 +69,7 @@ describe('OAuth attacks: redirects and names', function () {
       it(what, () => refused(site.trusted(), uri));
     }
 
-    it('that comes twice, the right one first or last [2025-06-18/authorization/47]', async () => {
+    it('that comes twice, the right one first or last', async () => {
       const evil = encodeURIComponent('https://evil.example/');
       const url = site.trusted().authorizeUrl().href;
       for (const twice of [`${url}&redirect_uri=${evil}`, url.replace('?', `?redirect_uri=${evil}&`)]) {

@@ -572,6 +572,13 @@ describe('oauth over HTTP', () => {
       expect(JSON.parse((await client.whoAmI(access)).body).client).to.equal(ID);
     });
 
+    it('refuses a redirect URI that the document does not name: 400 [2025-11-25/authorization/33]', async () => {
+      client.id = ID;
+      const redirect_uri = 'https://evil.example/callback';
+      const { status, url } = await client.browse(`/authorize?${client.query({ redirect_uri })}`);
+      expect([status, url.origin]).to.deep.equal([400, at.base]);
+    });
+
     it('answers 503, not invalid_client, when a document cannot be had at the moment', async () => {
       client.id = ID;
       const { refresh } = await client.login();

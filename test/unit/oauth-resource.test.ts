@@ -131,6 +131,19 @@ describe('metadata documents', () => {
       scopes_supported: ['forgejo:read', 'forgejo:write'],
     });
   });
+
+  it('has every endpoint of the authorization server behind TLS where the public URL is', () => {
+    cites('2025-03-26/authorization/30', '2025-06-18/authorization/43');
+    const endpoints = Object.entries(authorizationServerMetadata(urls, WAYS)).filter(([name]) =>
+      /(_endpoint|_uri)$/.test(name),
+    );
+    expect(endpoints.map(([name]) => name)).to.include.members([
+      'authorization_endpoint',
+      'token_endpoint',
+      'jwks_uri',
+    ]);
+    for (const [name, url] of endpoints) expect(url, name).to.match(/^https:\/\//);
+  });
 });
 
 describe('an authorization request', () => {
