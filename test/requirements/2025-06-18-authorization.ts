@@ -83,7 +83,7 @@ export const pages: readonly Page[] = [
         'client',
         'resource-parameter-implementation',
         'The resource stands in the requests for a code and for a token',
-        ours,
+        because.clientLogin,
       ),
       '2025-06-18/authorization/18': must(
         'client',

@@ -143,7 +143,7 @@ export const pages: readonly Page[] = [
         'client',
         'application-type-and-redirect-uri-constraints',
         'A client that registers says which type of application it is',
-        ours,
+        because.clientLogin,
       ),
       '2026-07-28/authorization-client-registration/17': should(
         'client',
