@@ -3,6 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { dirname, join } from 'node:path';
 import { Agent } from 'undici';
+import { StateSeal } from './bridge/modern/state';
 import { systemClock } from './clock';
 import { openBackend, openKube } from './compose/backend';
 import { bearerIdentity } from './compose/bearer';
@@ -18,11 +19,14 @@ import { trustedProxies } from './http/address';
 import { createApp } from './http/app';
 import { listen, type Listener } from './http/listener';
 import { BodyReader } from './http/mcp/body';
+import { KeptStreams } from './http/mcp/session-streams';
 import { Streams } from './http/mcp/stream';
+import { ALL_VERSIONS } from './http/modern/envelope';
 import { opsHandler, ReadinessProbe } from './http/ops';
 import { removeLeftovers } from './leftovers';
 import { SessionIds } from './sessions/ids';
 import { Registry } from './sessions/registry';
+import { StatelessTable } from './sessions/stateless';
 import { createSpawner, proxySessions } from './spawn';
 import { openSqliteSessionStore } from './stores/sqlite/sessions';
 import type { Logger } from './telemetry/log';
@@ -142,15 +146,22 @@ async function build(
     log,
     metrics,
   });
+  const sessionKeys = await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'));
   const registry = new Registry({
     ...config.sessions,
     spawn: spawner.spawn,
     store,
     clock,
-    ids: new SessionIds(await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'))),
+    ids: new SessionIds(sessionKeys),
     observer: sessionObserver(metrics, log),
   });
   started.push(() => registry.stop(0));
+  const stateless = new StatelessTable({
+    sessions: registry,
+    clock,
+    seal: new StateSeal(sessionKeys, clock),
+    versions: ALL_VERSIONS,
+  });
 
   await removeLeftovers({ store, backend, log, metrics, signal });
   signal.throwIfAborted();
@@ -159,6 +170,13 @@ async function build(
   const streams = new Streams({
     keepaliveMs: seconds(config.http.keepalive),
     stallMs: seconds(config.http.stallTimeout),
+  });
+  const kept = new KeptStreams({
+    maxStreamBytes: config.http.replayStreamBytes,
+    maxSessionBytes: config.http.replaySessionBytes,
+    maxBytes: config.http.replayTotalBytes,
+    maxStreams: config.http.replayStreams,
+    keepMs: seconds(config.http.replayKeep),
   });
   const bodies = new BodyReader({
     maxBytes: config.http.maxBodyBytes,
@@ -197,7 +215,16 @@ async function build(
       guard: { ...config.http, publicUrl },
       find: (name) => byName.get(name ?? config.defaultServer),
       ...identity.serve(publicUrl, bodies),
-      mcp: { sessions: registry, bodies, streams, jsonMs: seconds(config.http.jsonTimeout), acceptMs: 30_000 },
+      mcp: {
+        sessions: registry,
+        stateless,
+        bodies,
+        streams,
+        kept,
+        jsonMs: seconds(config.http.jsonTimeout),
+        primeMs: seconds(config.http.primeAfter),
+        acceptMs: 30_000,
+      },
       failure: { log, statuses: config.sessions },
     }),
   );

@@ -12,7 +12,7 @@ export interface ErrorMeaning {
 
 /**
  * JSON-RPC numbers: -32700 to -32600 are JSON-RPC 2.0's own; -32001 is what MCP clients match for a lost session; -32000 is the
- * server error that MCP SDKs use for transport faults.
+ * server error that MCP SDKs use for transport faults. -32020 to -32022 are MCP 2026-07-28's own.
  */
 export const ERRORS = {
   // Who is asking (RFC 6750)
@@ -55,7 +55,12 @@ export const ERRORS = {
   PARSE: { status: 400, rpc: -32700 },
   INVALID_REQUEST: { status: 400, rpc: -32600 },
   PROTOCOL_VERSION: { status: 400, rpc: -32000 },
+  EVENT_UNKNOWN: { status: 400, rpc: -32000 },
   NOT_FOUND: { status: 404, rpc: -32600 },
+  PARAMS_INVALID: { status: 400, rpc: -32602 },
+  HEADER_MISMATCH: { status: 400, rpc: -32020 },
+  VERSION_UNSUPPORTED: { status: 400, rpc: -32022 },
+  METHOD_UNKNOWN: { status: 404, rpc: -32601 },
 
   // The child behind the session
   BACKEND_UNSCHEDULABLE: { status: 503, rpc: -32000 },
@@ -70,6 +75,7 @@ export const ERRORS = {
   CALLS_TOO_MANY: { status: 503, rpc: -32000 },
   LINE_TOO_LONG: { status: 502, rpc: -32000 },
   STREAM_STALLED: { status: 500, rpc: -32000 },
+  ANSWER_LOST: { status: 500, rpc: -32000 },
 
   // The forge and the credential proxy
   CAPABILITY_INVALID: { status: 401, rpc: -32000 },
@@ -97,6 +103,8 @@ export interface AppErrorOptions {
   readonly cause?: unknown;
   /** Seconds until a retry makes sense (RFC 9110, 10.2.3). */
   readonly retryAfter?: number;
+  /** Public: further members of the JSON-RPC error's `data`. */
+  readonly data?: Readonly<Record<string, unknown>>;
 }
 
 /** An error with a stable code. Everything that reaches a client is one of these. */
@@ -105,12 +113,14 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly detail: string | undefined;
   readonly retryAfter: number | undefined;
+  readonly data: Readonly<Record<string, unknown>> | undefined;
 
   constructor(code: ErrorCode, message: string, options: AppErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.detail = options.detail;
     this.retryAfter = options.retryAfter;
+    this.data = options.data;
   }
 
   /** The HTTP status for this code. */

@@ -13,6 +13,8 @@ export interface Call {
   readonly id: JsonRpcId;
   readonly idText: string;
   readonly initialize: boolean;
+  /** A stream without an end of its own; what the child says to nobody in particular is not for it. */
+  readonly endless: boolean;
   readonly label: string;
   readonly sink: MessageSink;
   /** Monotonic milliseconds. */
@@ -44,6 +46,7 @@ export class Calls {
   readonly #byKey = new Map<string, Call>();
   readonly #byToken = new Map<string, Call>();
   #sequence = 0;
+  #endless = 0;
   #timer: Timer | undefined;
   #timerAt = Infinity;
 
@@ -61,24 +64,25 @@ export class Calls {
   /** The call that began last and whose stream is there, for what the child says to nobody in particular. */
   newest(except: ReadonlySet<MessageSink>): Call | undefined {
     let newest: Call | undefined;
-    for (const call of this.#byKey.values()) if (!call.gone && !except.has(call.sink)) newest = call;
+    for (const call of this.#byKey.values()) if (!call.gone && !call.endless && !except.has(call.sink)) newest = call;
     return newest;
   }
 
-  /** The call in flight when there is exactly one. */
+  /** The call in flight when there is exactly one, streams without an end aside. */
   only(): Call | undefined {
-    if (this.#byKey.size !== 1) return undefined;
-    const [call] = this.#byKey.values();
-    return call;
+    if (this.#byKey.size - this.#endless !== 1) return undefined;
+    for (const call of this.#byKey.values()) if (!call.endless) return call;
+    return undefined;
   }
 
-  add(request: JsonRpcRequest, sink: MessageSink, settle: () => void): Call {
+  add(request: JsonRpcRequest, sink: MessageSink, settle: () => void, endless = false): Call {
     this.#sequence += 1;
     const stream = sink.stream ?? '0';
     const idText = JSON.stringify(request.id);
     const initialize = request.method === 'initialize';
     const began = this.#clock.now();
-    const deadline = began + (initialize ? this.#deadlines.initialize : this.#deadlines.call);
+    const usual = initialize ? this.#deadlines.initialize : this.#deadlines.call;
+    const deadline = endless ? Infinity : began + usual;
     const meta = request.params?._meta;
     const token = isObject(meta) && meta.progressToken !== undefined ? JSON.stringify(meta.progressToken) : undefined;
     // A task's progress goes on after the answer that created it (MCP 2025-11-25, 'Tasks').
@@ -88,6 +92,7 @@ export class Calls {
       id: request.id,
       idText,
       initialize,
+      endless,
       label: methodLabel(request.method),
       sink,
       began,
@@ -98,6 +103,7 @@ export class Calls {
       settle,
     };
     this.#byKey.set(call.key, call);
+    if (endless) this.#endless += 1;
     if (call.tokenKey !== undefined) this.#byToken.set(call.tokenKey, call);
     if (deadline < this.#timerAt) this.#arm(deadline, began);
     return call;
@@ -119,7 +125,9 @@ export class Calls {
   /** Takes a call out; false when it was out already. */
   delete(call: Call): boolean {
     if (call.tokenKey !== undefined) this.#byToken.delete(call.tokenKey);
-    return this.#byKey.delete(call.key);
+    const found = this.#byKey.delete(call.key);
+    if (found && call.endless) this.#endless -= 1;
+    return found;
   }
 
   /** Takes all calls out. */
@@ -127,6 +135,7 @@ export class Calls {
     const calls = [...this.#byKey.values()];
     this.#byKey.clear();
     this.#byToken.clear();
+    this.#endless = 0;
     return calls;
   }
 

@@ -6,6 +6,8 @@ import { Asks } from './asks';
 import { Calls, type Call } from './calls';
 import { Child } from './child';
 import type {
+  Answer,
+  CallOptions,
   Channel,
   ChannelEnd,
   ChannelObserver,
@@ -14,6 +16,7 @@ import type {
   JsonRpcRequest,
   JsonRpcResponse,
   MessageSink,
+  StatelessChild,
   ToolFacts,
 } from './contract';
 import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
@@ -66,6 +69,8 @@ class StdioChannel implements Channel {
   #initializeFailed = false;
   #protocolVersion: string | undefined;
   #hasTools = false;
+  /** `_meta` of our own questions to a child that wants it with every request. */
+  #meta: Readonly<Record<string, unknown>> | undefined;
   #endGrace: Timer | undefined;
 
   constructor(link: BackendLink, options: ChannelOptions) {
@@ -83,7 +88,7 @@ class StdioChannel implements Channel {
       send: (json) => this.#reply(json),
       expired: (key) => this.#reply(cancellationText(key, 'deadline')),
     });
-    this.#tools = new Tools(this.#questions, clock);
+    this.#tools = new Tools((params, ms) => this.ask('tools/list', params, ms), clock);
     const child = new Child({
       calls: this.#calls,
       observer,
@@ -116,15 +121,18 @@ class StdioChannel implements Channel {
     return this.#protocolVersion;
   }
 
-  call(request: JsonRpcRequest, sink: MessageSink): Promise<void> {
+  call(request: JsonRpcRequest, sink: MessageSink, options: CallOptions = {}): Promise<void> {
+    const { signal, endless = false } = options;
     const refusal = this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
     if (this.#calls.size >= this.#options.maxCallsInFlight) {
       return Promise.reject(tooManyCalls(this.#options.maxCallsInFlight));
     }
+    if (signal?.aborted === true) return Promise.resolve();
     return new Promise((resolve) => {
-      const call = this.#calls.add(request, sink, resolve);
+      const call = this.#calls.add(request, sink, resolve, endless);
       this.#out.send(requestText(request, call)).catch(() => this.#writeFailed());
+      signal?.addEventListener('abort', () => this.#withdraw(call), { once: true }); // it lives as long as the request
     });
   }
 
@@ -146,6 +154,17 @@ class StdioChannel implements Channel {
     }
     const [member, value] = 'error' in response ? ['error', response.error] : ['result', response.result];
     await this.#out.send(`{"jsonrpc":"2.0","id":${ask.childId},"${member}":${JSON.stringify(value)}}`);
+  }
+
+  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
+    if (this.#refusal() !== undefined) return Promise.resolve(undefined);
+    return this.#questions.ask(method, this.#meta === undefined ? params : { ...params, _meta: this.#meta }, ms);
+  }
+
+  begin(child: StatelessChild): void {
+    this.#protocolVersion = child.protocolVersion;
+    this.#hasTools = child.hasTools;
+    this.#meta = child.meta;
   }
 
   async tool(name: string): Promise<ToolFacts | undefined> {
@@ -186,6 +205,14 @@ class StdioChannel implements Channel {
     this.#observe(call, 'cancelled');
     call.settle();
     await written;
+  }
+
+  /** The client wants no answer any more. */
+  #withdraw(call: Call): void {
+    if (!this.#calls.delete(call)) return;
+    this.#observe(call, 'cancelled');
+    this.#reply(cancellationText(call.key, 'The client went away.'));
+    call.settle();
   }
 
   /** The child answered. An `initialize` that failed ends the conversation: there is no session to speak of. */

@@ -34,6 +34,9 @@ export interface ChildOptions {
 const REQUEST_TIMEOUT = -32001;
 const SERVER_ERROR = -32000;
 
+/** Names the request that a subscription's notification belongs to (MCP 2026-07-28, '_meta'). */
+const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId';
+
 export class Child implements LineConsumer, ChildSpeech {
   readonly #options: ChildOptions;
 
@@ -82,7 +85,7 @@ export class Child implements LineConsumer, ChildSpeech {
       this.#answered(call, message, json);
       return;
     }
-    if (typeof id === 'string' && this.#options.questions.answer(id, message.result)) return;
+    if (typeof id === 'string' && this.#options.questions.answer(id, { result: message.result, error: message.error })) return;
     const kind = decodeId(id)?.kind;
     this.#dropped(kind === 'i' || kind === 'g' ? 'late-answer' : 'unknown-id', json.length);
   }
@@ -112,11 +115,21 @@ export class Child implements LineConsumer, ChildSpeech {
         break;
       case 'notifications/tools/list_changed':
         this.#options.toolsChanged();
-        this.#toAny(message, json);
+        if (!this.#toSubscription(message, json)) this.#toAny(message, json);
         break;
       default:
-        this.#toAny(message, json);
+        if (!this.#toSubscription(message, json)) this.#toAny(message, json);
     }
+  }
+
+  /** What names a subscription goes with its request (MCP 2026-07-28, 'Subscriptions'); false where it names none that is open. */
+  #toSubscription(message: ChildMessage, json: string): boolean {
+    const params = isObject(message.params) ? message.params : {};
+    const key = isObject(params._meta) ? params._meta[SUBSCRIPTION] : undefined;
+    const call = typeof key === 'string' ? this.#options.calls.get(key) : undefined;
+    if (call === undefined) return false;
+    this.#options.router.toCall(call, message as unknown as JsonRpcMessage, json);
+    return true;
   }
 
   /** A request of the child. A ping asks whether its peer is there, and we are; everything else is the client's to answer. */
@@ -182,6 +195,13 @@ export class Child implements LineConsumer, ChildSpeech {
   /** The child no longer wants an answer to a request of its own. */
   #cancelled(message: ChildMessage, json: string): void {
     const params = isObject(message.params) ? message.params : {};
+    const stream = typeof params.requestId === 'string' ? this.#options.calls.get(params.requestId) : undefined;
+    if (stream?.endless === true) {
+      // A child ends a subscription with this, and may leave the answer out (MCP 2026-07-28, 'Cancellation').
+      const answer = { jsonrpc: '2.0', id: stream.id, result: {} } as const;
+      this.#options.finish(stream, answer, JSON.stringify(answer));
+      return;
+    }
     const ask = this.#options.asks().takeByChildId(idTextOf({ id: params.requestId }, json));
     if (ask === undefined) {
       this.#dropped('late-answer', json.length);

@@ -43,6 +43,12 @@ export interface MessageSink {
   readonly stream?: string;
 
   /**
+   * True while the stream has no client that reads it: what is sent is kept for its return, within bounds. What belongs to no call goes to a stream
+   * that is read where there is one.
+   */
+  readonly away?: boolean;
+
+  /**
    * Takes one message.
    *
    * `json` is the message's exact text, in one line, without a raw CR or LF: send this, it is what the child wrote but for ids and tokens,
@@ -57,10 +63,44 @@ export interface MessageSink {
   send(message: JsonRpcMessage, json: string, ours?: ErrorCode): Promise<void> | undefined;
 }
 
+/** An argument of a tool that clients repeat in a header (MCP 2026-07-28, 'Custom Headers from Tool Parameters'). */
+export interface MirroredArgument {
+  /** The header's name behind `Mcp-Param-`, as the tool writes it. */
+  readonly header: string;
+  /** Where the argument stands: member names from the arguments' root. */
+  readonly path: readonly string[];
+}
+
 /** What is known of a tool. */
 export interface ToolFacts {
-  /** Whether the child says that the tool changes nothing (`readOnlyHint`). A hint: for telling people early, not for letting anything pass. */
-  readonly readOnly: boolean;
+  /**
+   * Whether the child says that the tool changes nothing (`readOnlyHint`); undefined where it does not tell. A hint: for telling people early, not
+   * for letting anything pass.
+   */
+  readonly readOnly: boolean | undefined;
+  readonly mirrored: readonly MirroredArgument[];
+}
+
+/** How a call is made, where it is not as usual. */
+export interface CallOptions {
+  /** Cancels the call at the child when it aborts; it is not answered then. */
+  readonly signal?: AbortSignal;
+  /** No deadline, and no sign of use: a stream that stays open as long as somebody listens. */
+  readonly endless?: boolean;
+}
+
+/** What a child answered to a question of the gateway's own: one of the two. */
+export interface Answer {
+  readonly result?: unknown;
+  readonly error?: unknown;
+}
+
+/** A child that needs no `initialize`, because every request says what it needs (MCP 2026-07-28). */
+export interface StatelessChild {
+  readonly protocolVersion: string;
+  readonly hasTools: boolean;
+  /** `_meta` of the gateway's own questions. */
+  readonly meta: Readonly<Record<string, unknown>>;
 }
 
 /** Why a channel is over. */
@@ -80,7 +120,7 @@ export interface Channel {
    * `notifications/cancelled` to the child (never for `initialize`).
    * Rejects only before anything was sent: `CALLS_TOO_MANY`, `LINK_CLOSED`.
    */
-  call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
+  call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
 
   /**
    * Sends a client's notification. `notifications/cancelled` is rewritten to the child's id and ends the call; it is dropped when that call
@@ -101,10 +141,19 @@ export interface Channel {
    */
   tool(name: string): Promise<ToolFacts | undefined>;
 
+  /**
+   * Asks the child something that no client sees and waits at most `ms` milliseconds. Resolves with undefined where no answer came or none can
+   * come. Never rejects.
+   */
+  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined>;
+
+  /** Begins the conversation with a child that needs no `initialize`. */
+  begin(child: StatelessChild): void;
+
   /** Calls without an answer yet. */
   readonly inFlight: number;
 
-  /** Negotiated by the `initialize` answer; undefined before. */
+  /** Negotiated by the `initialize` answer, or what {@link begin} was told; undefined before. */
   readonly protocolVersion: string | undefined;
 
   /** Resolves exactly once, after every call in flight was answered; never rejects. */

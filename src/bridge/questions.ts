@@ -3,11 +3,12 @@
  * client can cancel one.
  */
 import type { Clock, Timer } from '../clock';
+import type { Answer } from './contract';
 import { encodeId } from './ids';
 
 interface Question {
   readonly timer: Timer;
-  readonly settle: (result: unknown) => void;
+  readonly settle: (answer: Answer | undefined) => void;
 }
 
 export interface QuestionsOptions {
@@ -28,8 +29,8 @@ export class Questions {
     this.#options = options;
   }
 
-  /** Resolves with the result; with undefined where the child answers with an error, not within `ms` milliseconds, or has ended. */
-  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<unknown> {
+  /** Resolves with the answer; with undefined where none comes within `ms` milliseconds, or the child has ended. */
+  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
     if (this.#over) return Promise.resolve(undefined);
     const { clock, send, expired } = this.#options;
     this.#sequence += 1;
@@ -45,12 +46,12 @@ export class Questions {
   }
 
   /** Takes what answers the request with this id; false where none is open. */
-  answer(key: string, result: unknown): boolean {
+  answer(key: string, answer: Answer | undefined): boolean {
     const question = this.#open.get(key);
     if (question === undefined) return false;
     this.#open.delete(key);
     question.timer.cancel();
-    question.settle(result);
+    question.settle(answer);
     return true;
   }
 

@@ -2,7 +2,7 @@
  * Which of the client's streams carries what the child says (MCP 'Streamable HTTP': every message goes on exactly one stream).
  *
  * stdio does not correlate what the child says with calls, so: a progress token names its call; with exactly one call in flight it is
- * that call's; otherwise it goes to the newest live GET stream, else to the newest call in flight.
+ * that call's; otherwise it goes to the newest live GET stream, else to the newest call in flight, else to a GET stream whose client may return.
  */
 import type { Call, Calls } from './calls';
 import type { ChannelObserver, DropReason, JsonRpcMessage, MessageSink } from './contract';
@@ -40,7 +40,8 @@ export class Router {
       this.#observer.dropped('stream-gone');
       done?.();
     };
-    if (call.gone) failed();
+    // The answer is offered to a stream that took no more as well: one that can be resumed may keep it.
+    if (call.gone && 'method' in message) failed();
     else this.hand(call.sink, message, json, done, failed);
   }
 
@@ -95,8 +96,15 @@ export class Router {
     const only = concernsServer ? undefined : this.#calls.only();
     if (only !== undefined && !only.gone && !tried.has(only.sink)) return only.sink;
     let newest: MessageSink | undefined;
-    for (const sink of this.#listening) if (!tried.has(sink)) newest = sink;
-    return newest ?? this.#calls.newest(tried)?.sink;
+    let away: MessageSink | undefined;
+    for (const sink of this.#listening) {
+      if (tried.has(sink)) continue;
+      if (sink.away === true) away = sink;
+      else newest = sink;
+    }
+    if (newest !== undefined) return newest;
+    const call = this.#calls.newest(tried)?.sink;
+    return call === undefined || (call.away === true && away !== undefined) ? away : call;
   }
 }
 

@@ -1,8 +1,8 @@
 /** What the child's tools say of themselves (MCP 2025-11-25, 'Tools', `tools/list` and `ToolAnnotations`). */
 import type { Clock } from '../clock';
-import type { ToolFacts } from './contract';
+import type { Answer, ToolFacts } from './contract';
 import { isObject } from './json';
-import type { Questions } from './questions';
+import { mirroredArguments } from './mirrored';
 
 /** Milliseconds for all pages: a caller waits for them. */
 const LIST_MS = 5_000;
@@ -13,8 +13,8 @@ const MAX_PAGES = 64;
 const MAX_TOOLS = 4096;
 const MAX_NAME = 1024;
 
-/** `readOnlyHint` by the tool's name; undefined where the tool has none. */
-type Hints = Map<string, boolean | undefined>;
+/** A tool as the child lists it; `readOnlyHint` undefined where it has none. */
+type Tool = Pick<ToolFacts, 'mirrored'> & { readonly hint: boolean | undefined };
 
 type Facts = ReadonlyMap<string, ToolFacts>;
 
@@ -27,17 +27,20 @@ interface List {
 
 const NOTHING: Facts = new Map();
 
+/** Asks the child for one page. */
+type AskForPage = (params: Readonly<Record<string, unknown>>, ms: number) => Promise<Answer | undefined>;
+
 /**
  * The child's list of tools, asked for when it is first needed and remembered until the child says that it has changed. A list that failed, or of
  * which a page did, is asked for again when a tool is looked for that it does not tell of, but not before every call: a child may never answer.
  */
 export class Tools {
-  readonly #questions: Pick<Questions, 'ask'>;
+  readonly #ask: AskForPage;
   readonly #clock: Clock;
   #known: Promise<List> | undefined;
 
-  constructor(questions: Pick<Questions, 'ask'>, clock: Clock) {
-    this.#questions = questions;
+  constructor(ask: AskForPage, clock: Clock) {
+    this.#ask = ask;
     this.#clock = clock;
   }
 
@@ -58,40 +61,40 @@ export class Tools {
 
   /** Asks for all pages. Where one fails, what is known `before` stays if it is more. */
   async #list(before: Facts): Promise<List> {
-    const hints: Hints = new Map();
+    const tools = new Map<string, Tool>();
     const until = this.#clock.now() + LIST_MS;
     let params: { cursor?: string } = {};
-    for (let page = 0; page < MAX_PAGES && hints.size < MAX_TOOLS; page += 1) {
+    for (let page = 0; page < MAX_PAGES && tools.size < MAX_TOOLS; page += 1) {
       const left = until - this.#clock.now();
-      const result = left > 0 ? await this.#questions.ask('tools/list', params, left) : undefined;
+      const result = left > 0 ? (await this.#ask(params, left))?.result : undefined;
       if (!isObject(result) || !Array.isArray(result.tools)) {
-        const facts = factsOf(hints);
+        const facts = factsOf(tools);
         return { facts: facts.size < before.size ? before : facts, again: this.#clock.now() + RETRY_MS };
       }
-      for (const tool of result.tools.slice(0, MAX_TOOLS - hints.size)) note(hints, tool);
+      for (const tool of result.tools.slice(0, MAX_TOOLS - tools.size)) note(tools, tool);
       if (typeof result.nextCursor !== 'string') break;
       params = { cursor: result.nextCursor };
     }
-    return { facts: factsOf(hints), again: undefined };
+    return { facts: factsOf(tools), again: undefined };
   }
 }
 
-function note(hints: Hints, tool: unknown): void {
+function note(tools: Map<string, Tool>, tool: unknown): void {
   if (!isObject(tool) || typeof tool.name !== 'string' || tool.name.length > MAX_NAME) return;
   const hint = isObject(tool.annotations) ? tool.annotations.readOnlyHint : undefined;
-  hints.set(tool.name, typeof hint === 'boolean' ? hint : undefined);
+  tools.set(tool.name, {
+    hint: typeof hint === 'boolean' ? hint : undefined,
+    mirrored: mirroredArguments(tool.inputSchema),
+  });
 }
 
 /**
  * A tool without the hint writes (that is the hint's default), but only where the child marks the tools that read: of a child that knows
  * nothing of annotations, it would say that no tool reads.
  */
-function factsOf(hints: Hints): Facts {
-  const marks = [...hints.values()].includes(true);
+function factsOf(tools: ReadonlyMap<string, Tool>): Facts {
+  const marks = [...tools.values()].some(({ hint }) => hint === true);
   const facts = new Map<string, ToolFacts>();
-  for (const [name, hint] of hints) {
-    const readOnly = hint ?? (marks ? false : undefined);
-    if (readOnly !== undefined) facts.set(name, { readOnly });
-  }
+  for (const [name, { hint, mirrored }] of tools) facts.set(name, { readOnly: hint ?? (marks ? false : undefined), mirrored });
   return facts;
 }

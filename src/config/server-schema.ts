@@ -130,6 +130,11 @@ export const serverSchema = z.strictObject({
   forgejo: forgejo.prefault({} as z.input<typeof forgejo>),
   policy: policy.prefault({}),
   pod: pod.prefault({}),
+  protocolEra: choice('auto', 'legacy', 'modern')
+    .prefault('auto')
+    .describe(
+      'Which MCP the child speaks to clients without sessions. `auto`: it is asked at its start; `legacy`: one with `initialize`, and the gateway translates; `modern`: 2026-07-28.',
+    ),
   idleTimeout: duration({ min: 1 })
     .prefault('5m')
     .describe('A session without a call for this long is ended and its child removed.'),

@@ -77,6 +77,8 @@ export interface ServerSpec {
   readonly forgejo: ForgejoSpec;
   readonly policy: ServerPolicy;
   readonly pod: PodSpec;
+  /** Which era of MCP the child speaks: `auto` asks it, `legacy` is the one with `initialize`, `modern` 2026-07-28 and later. */
+  readonly protocolEra: 'auto' | 'legacy' | 'modern';
   /** Seconds without a call until the reaper ends (later: hibernates) the session. */
   readonly idleTimeout: number;
   /** Seconds since the last activity after which a session is gone for good. */

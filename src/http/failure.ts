@@ -27,7 +27,7 @@ export function failureBody(error: AppError, id: JsonRpcId | null, requestId: st
   return {
     jsonrpc: '2.0',
     id,
-    error: { code: error.rpc, message: error.message, data: { code: error.code, requestId } },
+    error: { code: error.rpc, message: error.message, data: { ...error.data, code: error.code, requestId } },
   };
 }
 

@@ -1,6 +1,6 @@
 /** Host and Origin checks against DNS rebinding (MCP transports, 'Security Warning'), and CORS for browser clients that are allowed. */
 import { AppError } from '../errors';
-import type { Handler, Outgoing } from './handler';
+import type { Handler, Incoming, Outgoing } from './handler';
 
 export interface GuardOptions {
   /** The URL under which clients reach the gateway, without a path. */
@@ -68,21 +68,31 @@ export function checkOrigin(options: GuardOptions): Handler {
       res.setHeader('Access-Control-Expose-Headers', RESPONSE_HEADERS);
     }
     if (req.method === 'OPTIONS') {
-      preflight(res, origin !== undefined);
+      preflight(req, res, origin !== undefined);
       return;
     }
     next();
   };
 }
 
-function preflight(res: Outgoing, crossOrigin: boolean): void {
+function preflight(req: Incoming, res: Outgoing, crossOrigin: boolean): void {
   if (crossOrigin) {
     res.setHeader('Access-Control-Allow-Methods', METHODS);
-    res.setHeader('Access-Control-Allow-Headers', REQUEST_HEADERS);
+    res.setHeader('Access-Control-Allow-Headers', [REQUEST_HEADERS, ...mirrored(req)].join(', '));
     res.setHeader('Access-Control-Max-Age', '7200');
   }
   res.setHeader('Allow', METHODS);
   res.writeHead(204).end();
+}
+
+/** Headers that repeat arguments of tools have any names behind their prefix (MCP 2026-07-28, 'Custom Headers from Tool Parameters'). */
+function mirrored(req: Incoming): readonly string[] {
+  const asked = req.headers['access-control-request-headers'] ?? '';
+  return asked
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => /^mcp-param-[!#$%&'*+.^_`|~0-9a-z-]{1,128}$/i.test(name))
+    .slice(0, 64);
 }
 
 /** A page that the checked `Host` itself serves, whatever the scheme in front of us. */

@@ -1,10 +1,13 @@
 /** A session in the hands of one request. */
 import type {
+  Answer,
+  CallOptions,
   Channel,
   JsonRpcNotification,
   JsonRpcRequest,
   JsonRpcResponse,
   MessageSink,
+  StatelessChild,
   ToolFacts,
 } from '../bridge/contract';
 import { AppError } from '../errors';
@@ -46,15 +49,22 @@ export class Handle implements SessionHandle {
     return this.#channel.protocolVersion;
   }
 
-  call(request: JsonRpcRequest, sink: MessageSink): Promise<void> {
+  get ended(): Promise<void> {
+    return this.#session.gone;
+  }
+
+  call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void> {
     const refusal = this.#options.isDraining() ? draining() : this.#refusal();
     if (refusal !== undefined) return Promise.reject(refusal);
-    this.#session.enter();
+    const counts = options?.endless !== true;
+    if (counts) this.#session.enter();
     const { lost } = this.#options;
-    return this.#channel.call(request, lost === undefined ? sink : watched(sink, lost)).then(
-      () => this.#session.leave(),
+    return this.#channel.call(request, lost === undefined ? sink : watched(sink, lost), options).then(
+      () => {
+        if (counts) this.#session.leave();
+      },
       (thrown: unknown) => {
-        this.#session.leave();
+        if (counts) this.#session.leave();
         throw asEnded(thrown);
       },
     );
@@ -70,6 +80,14 @@ export class Handle implements SessionHandle {
 
   tool(name: string): Promise<ToolFacts | undefined> {
     return this.#channel.tool(name);
+  }
+
+  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
+    return this.#channel.ask(method, params, ms);
+  }
+
+  begin(child: StatelessChild): void {
+    this.#channel.begin(child);
   }
 
   release(): void {

@@ -1,13 +1,19 @@
 /** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
 import type { AuthContext } from '../auth/context';
 import type {
+  Answer,
+  CallOptions,
   Channel,
   JsonRpcNotification,
   JsonRpcRequest,
   JsonRpcResponse,
   MessageSink,
+  StatelessChild,
   ToolFacts,
 } from '../bridge/contract';
+import type { Conversation } from '../bridge/modern/contract';
+import type { ClientFacts } from '../bridge/modern/meta';
+import type { Subscriptions } from '../bridge/modern/subscriptions';
 import type { ServerSpec } from '../config/server';
 
 /** Why a session is over; a metric label and part of its record. */
@@ -79,11 +85,17 @@ export interface SessionHandle {
   readonly id: string;
   readonly name: string;
   readonly protocolVersion: string | undefined;
-  call(request: JsonRpcRequest, sink: MessageSink): Promise<void>;
+  /** Resolves when the session is over and its child is gone. */
+  readonly ended: Promise<void>;
+  call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
   /** What the child says of a tool; see {@link Channel.tool}. */
   tool(name: string): Promise<ToolFacts | undefined>;
+  /** See {@link Channel.ask}. */
+  ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined>;
+  /** See {@link Channel.begin}. */
+  begin(child: StatelessChild): void;
   /** A session whose opener lets go before `initialize` was answered well ends: nobody else knows its id. */
   release(): void;
 }
@@ -117,6 +129,28 @@ export interface Sessions {
   ): Promise<SessionStream>;
   /** DELETE: ends the session and resolves when its child is gone. Errors as {@link use}. */
   end(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<void>;
+}
+
+/** What one request of the stateless era is served with; release the handle exactly once. */
+export interface StatelessUse {
+  readonly handle: SessionHandle;
+  readonly conversation: Conversation;
+  readonly subscriptions: Subscriptions;
+}
+
+/** Sessions for clients that know of none (MCP 2026-07-28). */
+export interface StatelessSessions {
+  /**
+   * Finds the session that serves such requests of such a client, or opens one.
+   * @param confirm called before a session is opened, which outlasts the request: rejects when the login does not stand any more.
+   * Errors: as {@link Sessions.open}.
+   */
+  use(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    client: ClientFacts,
+    confirm: () => Promise<unknown>,
+  ): Promise<StatelessUse>;
 }
 
 /** What the registry tells its observer; for metrics, the log and audit. Names, never ids. */

@@ -19,6 +19,7 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
       insecureAllowSiteAdmins: false,
     },
     policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
+    protocolEra: 'auto',
     idleTimeout: 300,
     sessionTTL: 86_400,
     maxLifetime: 0,

@@ -20,6 +20,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'sessions/ports',
     'bridge/contract',
     'bridge/json',
+    'bridge/modern/meta',
   ],
   'auth/': ['stores/contract', 'stores/seal', 'stores/sealed'],
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],

@@ -44,9 +44,9 @@ describe('tools as the child describes them', () => {
 
   it('tells readers from writers; a tool without the hint writes where others are marked as readers', async () => {
     await start();
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
-    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
-    expect(await bench.channel.tool('plain')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
+    expect(await bench.channel.tool('plain')).to.deep.equal({ readOnly: false, mirrored: [] });
     expect(await bench.channel.tool('absent')).to.equal(undefined);
     expect(lists()).to.have.length(1);
   });
@@ -56,9 +56,9 @@ describe('tools as the child describes them', () => {
       '': { tools: [PLAIN, { name: 'titled', annotations: { title: 'T', readOnlyHint: 'yes' } }, WRITES] },
     };
     await start();
-    expect(await bench.channel.tool('plain')).to.equal(undefined);
-    expect(await bench.channel.tool('titled')).to.equal(undefined);
-    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('plain')).to.deep.equal({ readOnly: undefined, mirrored: [] });
+    expect(await bench.channel.tool('titled')).to.deep.equal({ readOnly: undefined, mirrored: [] });
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
   });
 
   it('passes over entries that are no tools', async () => {
@@ -66,7 +66,7 @@ describe('tools as the child describes them', () => {
     pages = { '': { tools: [null, 7, { name: 8 }, { ...READS, name: long }, WRITES] } };
     await start();
     expect(await bench.channel.tool(long)).to.equal(undefined);
-    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
   });
 
   it('reads all pages', async () => {
@@ -76,25 +76,25 @@ describe('tools as the child describes them', () => {
       c: { tools: [READS] },
     };
     await start();
-    expect(await bench.channel.tool('plain')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('plain')).to.deep.equal({ readOnly: false, mirrored: [] });
     expect(lists().map(({ params }) => params)).to.deep.equal([{}, { cursor: 'b' }, { cursor: 'c' }]);
   });
 
   it('keeps what it has where a later page fails', async () => {
     pages = { '': { tools: [READS], nextCursor: 'gone' } };
     await start();
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
   });
 
   it('ends with 64 pages, and with 4096 tools', async () => {
     pages = { '': { tools: [READS], nextCursor: 'again' }, again: { tools: [], nextCursor: 'again' } };
     await start();
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(64);
     const many = Array.from({ length: 5000 }, (_, i) => ({ ...READS, name: `n${i}` }));
     pages = { '': { tools: many, nextCursor: 'again' }, again: { tools: [WRITES] } };
     await start();
-    expect(await bench.channel.tool('n4095')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('n4095')).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(await bench.channel.tool('n4096')).to.equal(undefined);
     expect(await bench.channel.tool('writes')).to.equal(undefined);
     expect(lists()).to.have.length(1);
@@ -115,7 +115,7 @@ describe('tools as the child describes them', () => {
     pages = { '': { tools: [READS, { name: 'new' }] } };
     expect(await bench.channel.tool('new')).to.equal(undefined);
     bench.link.say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
-    expect(await bench.channel.tool('new')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('new')).to.deep.equal({ readOnly: false, mirrored: [] });
     expect(get.messages.map(({ method }) => method)).to.deep.equal(['notifications/tools/list_changed']);
   });
 
@@ -153,10 +153,10 @@ describe('tools as the child describes them', () => {
       bench.clock.advance(29_999);
       expect(await ask()).to.deep.equal(new Set([undefined]));
       bench.clock.advance(1);
-      expect(await ask()).to.deep.equal(new Set([{ readOnly: true }]));
+      expect(await ask()).to.deep.equal(new Set([{ readOnly: true, mirrored: [] }]));
       pages = failing;
       bench.clock.advance(3_600_000);
-      expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+      expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
       expect(await bench.channel.tool('absent'), 'the list is whole').to.equal(undefined);
       expect(lists()).to.have.length(3);
     });
@@ -171,7 +171,7 @@ describe('tools as the child describes them', () => {
     expect(await early).to.equal(undefined);
     bench.link.onMessage = ready;
     bench.clock.advance(30_000);
-    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
   });
 
   it('asks again for a tool that was not on the pages that came, and keeps what it has where that fails as well', async () => {
@@ -179,15 +179,15 @@ describe('tools as the child describes them', () => {
     await start();
     expect(await bench.channel.tool('writes')).to.equal(undefined);
     bench.clock.advance(30_000);
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(2);
     pages = {};
     expect(await bench.channel.tool('writes')).to.equal(undefined);
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(3);
     pages = { '': { tools: [READS], nextCursor: 'b' }, b: { tools: [WRITES] } };
     bench.clock.advance(30_000);
-    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false });
+    expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
     expect(lists()).to.have.length(5);
   });
 
@@ -197,7 +197,7 @@ describe('tools as the child describes them', () => {
     expect(await bench.channel.tool('reads')).to.equal(undefined);
     pages = { '': { tools: [READS] } };
     bench.link.say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
   });
 
   it('asks afresh, without a wait, where the list changed while it was asked for again', async () => {
@@ -215,7 +215,7 @@ describe('tools as the child describes them', () => {
     answer(second);
     expect(new Set(await Promise.all(waiting))).to.deep.equal(new Set([undefined]));
     pages = { '': { tools: [READS] } };
-    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true });
+    expect(await bench.channel.tool('reads')).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(3);
   });
 
@@ -243,7 +243,7 @@ describe('tools as the child describes them', () => {
     const late = bench.link.last;
     bench.link.onMessage = () => undefined;
     bench.clock.advance(1_000);
-    expect(await asked).to.deep.equal({ readOnly: true });
+    expect(await asked).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(bench.link.last.method).to.equal('notifications/cancelled');
     expect(bench.link.last.params.requestId).to.equal(late.id);
     bench.link.reply(late, { tools: [WRITES] });
@@ -262,7 +262,7 @@ describe('tools as the child describes them', () => {
     bench.link.onMessage = silent;
     answer(first!);
     bench.clock.advance(5_000);
-    expect(await asked).to.deep.equal({ readOnly: true });
+    expect(await asked).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(1);
   });
 
@@ -284,7 +284,7 @@ describe('tools as the child describes them', () => {
     });
     expect(new Set(held.map((message) => message.id)).size).to.equal(4);
     for (const message of held.toReversed()) bench.link.reply(message, { tools: [READS], to: message.id });
-    expect(await ours).to.deep.equal({ readOnly: true });
+    expect(await ours).to.deep.equal({ readOnly: true, mirrored: [] });
     for (const { own, sink } of clients) {
       expect(sink.messages.map((message) => message.id)).to.deep.equal([own]);
       expect(sink.last.result.to).not.to.equal(id);
@@ -304,7 +304,7 @@ describe('tools as the child describes them', () => {
     bench.link.say({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'x' } });
     expect(bench.observer.drops).to.deep.equal(['no-stream']);
     answer(bench.link.last);
-    expect(await ours).to.deep.equal({ readOnly: true });
+    expect(await ours).to.deep.equal({ readOnly: true, mirrored: [] });
   });
 
   it('knows nothing of a child that ends meanwhile, or has ended; no timer is left', async () => {
@@ -324,7 +324,7 @@ describe('tools as the child describes them', () => {
     // The last line, read with the end itself: there is nobody left to ask for the second page.
     bench.link.push(JSON.stringify({ jsonrpc: '2.0', id: bench.link.last.id, result: pages[''] }));
     bench.link.exit({ reason: 'exited', code: 0 });
-    expect(await last).to.deep.equal({ readOnly: true });
+    expect(await last).to.deep.equal({ readOnly: true, mirrored: [] });
     expect(lists()).to.have.length(1);
     expect(bench.clock.timers).to.equal(0);
     await start();

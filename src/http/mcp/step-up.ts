@@ -19,7 +19,7 @@ export async function checkScope(
   const name = request.params?.name;
   if (typeof name !== 'string') return;
   const tool = await handle.tool(name);
-  if (tool === undefined || tool.readOnly) return;
+  if (tool?.readOnly !== false) return;
   throw new AppError(
     'AUTH_SCOPE',
     'This tool writes, and this login may only read. Allow writing when your client asks, or on the page with your connections.',

@@ -1,0 +1,89 @@
+/** A POST of the stateless era, once its body was read (MCP 2026-07-28, 'Streamable HTTP'). */
+import type { JsonRpcMessage, JsonRpcRequest } from '../../bridge/contract';
+import { AppError } from '../../errors';
+import type { StatelessUse } from '../../sessions/ports';
+import type { Incoming, Outgoing } from '../handler';
+import { accepted, answerFailure } from '../mcp/answers';
+import type { ClientBody } from '../mcp/message';
+import { PostSink } from '../mcp/post-sink';
+import { goneSignal, type Admitted, type McpOptions } from '../mcp/routes';
+import { checkScope } from '../mcp/step-up';
+import { EventStream, PlainStream } from '../mcp/stream';
+import { readEnvelope } from './envelope';
+import { checkMirrored } from './mirrored';
+
+/** Errors of JSON-RPC that have a status of their own; every other answer is 200. */
+const STATUS: Readonly<Record<number, number>> = { [-32601]: 404, [-32020]: 400, [-32021]: 400, [-32022]: 400 };
+
+/** Serves one request. Order of refusals: what it says of itself (400, 404), then what the session says, then headers of arguments. */
+export async function modern(
+  options: McpOptions,
+  exchange: Admitted,
+  req: Incoming,
+  res: Outgoing,
+  body: ClientBody,
+): Promise<void> {
+  if (body.kind === 'batch' || body.kind === 'response') {
+    throw new AppError('INVALID_REQUEST', 'MCP 2026-07-28 has no batches and no answers of clients. Send one request.');
+  }
+  if (body.kind === 'notification') {
+    accepted(res); // this revision has none that mean anything over HTTP
+    return;
+  }
+  const request = body.message;
+  exchange.rpcId = request.id;
+  const client = readEnvelope(req, request);
+  const gone = goneSignal(res);
+  const { auth, server } = exchange;
+  const use = await options.stateless.use(auth, server, client, () => options.authenticator.confirm(auth, server));
+  let listening: { readonly over: Promise<void> } | undefined;
+  try {
+    exchange.session = use.handle.name;
+    await checkScope(exchange, use.handle, request);
+    await checkMirrored(req, use.handle, request);
+    if (request.method === 'subscriptions/listen') listening = await listen(options, res, use, request, gone);
+    else await call(options, exchange, res, use, request, gone);
+  } finally {
+    use.handle.release(); // a stream that only listens does not keep its child
+  }
+  await listening?.over;
+}
+
+async function call(
+  options: McpOptions,
+  exchange: Admitted,
+  res: Outgoing,
+  { handle, conversation }: StatelessUse,
+  request: JsonRpcRequest,
+  gone: AbortSignal,
+): Promise<void> {
+  const sink = new PostSink(res, { streams: options.streams, jsonMs: options.jsonMs, status: statusOf });
+  try {
+    await conversation.serve(handle, request, sink, gone);
+    sink.finish();
+  } catch (thrown) {
+    sink.abandon();
+    if (!sink.begun) throw thrown;
+    await answerFailure(sink, exchange, request, thrown);
+    sink.finish();
+  }
+}
+
+/** Resolves once the subscription was acknowledged. */
+async function listen(
+  options: McpOptions,
+  res: Outgoing,
+  { handle, conversation, subscriptions }: StatelessUse,
+  request: JsonRpcRequest,
+  gone: AbortSignal,
+): Promise<{ readonly over: Promise<void> }> {
+  const events = new EventStream(res, options.streams);
+  const stream = new PlainStream(events);
+  events.begin(true);
+  const { ended } = await subscriptions.serve(conversation, handle, request, stream, gone);
+  return { over: ended.then(() => stream.end()) };
+}
+
+function statusOf(message: JsonRpcMessage): number {
+  return 'error' in message ? (STATUS[message.error.code] ?? 200) : 200;
+}
