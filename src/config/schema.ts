@@ -53,6 +53,18 @@ const http = z.strictObject({
     .describe(
       'A call that is not answered after this is answered as an event stream, so that nothing in between takes it for dead.',
     ),
+  primeAfter: duration({ min: 0.001 })
+    .prefault('50ms')
+    .describe(
+      'The same for clients of 2025-11-25 and later: from then on the call goes on when its connection breaks, and its client fetches the answer.',
+    ),
+  replayKeep: duration({ min: 1 })
+    .prefault('5m')
+    .describe('How long the messages of a stream are kept for a client whose connection broke.'),
+  replayStreamBytes: bytes({ min: 0 }).prefault('1Mi').describe('Messages of one stream that are kept at most.'),
+  replaySessionBytes: bytes({ min: 0 }).prefault('4Mi').describe('Messages of one session that are kept at most.'),
+  replayTotalBytes: bytes({ min: 0 }).prefault('64Mi').describe('Messages of all sessions that are kept at most.'),
+  replayStreams: integer({ min: 1 }).prefault(64).describe('Streams that one session keeps at most.'),
   keepalive: duration({ min: 1, max: 60 })
     .prefault('15s')
     .describe('Silence on an event stream after which a comment is sent.'),

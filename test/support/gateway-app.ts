@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import type { Authenticator } from '../../src/auth/authenticator';
 import type { AuthContext } from '../../src/auth/context';
 import { openChannel } from '../../src/bridge/channel';
+import type { ChannelObserver } from '../../src/bridge/contract';
 import { systemClock } from '../../src/clock';
 import type { ServerSpec } from '../../src/config/server';
 import { AppError } from '../../src/errors';
@@ -12,9 +13,13 @@ import { trustedProxies } from '../../src/http/address';
 import { createApp, type AppOptions } from '../../src/http/app';
 import { listen, type Listener } from '../../src/http/listener';
 import { BodyReader } from '../../src/http/mcp/body';
+import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-streams';
 import { Streams } from '../../src/http/mcp/stream';
 import { SessionIds } from '../../src/sessions/ids';
-import type { SessionRecord, SessionStore } from '../../src/sessions/ports';
+import type { SessionRecord, SessionStore, SpawnRequest } from '../../src/sessions/ports';
+import { StateSeal } from '../../src/bridge/modern/state';
+import { ALL_VERSIONS } from '../../src/http/modern/envelope';
+import { StatelessTable } from '../../src/sessions/stateless';
 import { Registry } from '../../src/sessions/registry';
 import { FakeLink, type Sent } from './fake-link';
 import { serverSpec } from './server-spec';
@@ -107,6 +112,9 @@ export interface Changes {
   readonly maxBodyBytesInFlight?: number;
   readonly bodyTimeoutMs?: number;
   readonly jsonMs?: number;
+  readonly primeMs?: number;
+  readonly replay?: Partial<ReplayLimits>;
+  readonly maxCallsInFlight?: number;
   readonly keepaliveMs?: number;
   readonly stallMs?: number;
   readonly acceptMs?: number;
@@ -114,7 +122,8 @@ export interface Changes {
   readonly statuses?: { unknownStatus: number; endedStatus: number };
   readonly trusted?: readonly string[];
   /** Told of each new child, before it is used. */
-  readonly child?: (link: FakeLink) => void;
+  readonly child?: (link: FakeLink, request: SpawnRequest) => void;
+  readonly observer?: Partial<ChannelObserver>;
   /** Replaces the start of a child. */
   readonly spawn?: (signal: AbortSignal) => Promise<void>;
 }
@@ -126,6 +135,7 @@ export interface GatewayApp {
   readonly store: MemoryStore;
   readonly log: KeptLog;
   readonly streams: Streams;
+  readonly kept: KeptStreams;
   readonly bodies: BodyReader;
   /** The children, oldest first. */
   readonly children: FakeLink[];
@@ -155,21 +165,22 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
   const seen: { method: string; status: number }[] = [];
   const store = new MemoryStore();
   const log = keptLog();
-  const channelObserver = { call() {}, noise() {}, dropped() {}, fault() {}, stderr() {} };
+  const channelObserver = { call() {}, noise() {}, dropped() {}, fault() {}, stderr() {}, ...changes.observer };
   const registry = new Registry({
-    spawn: async ({ server }, signal) => {
+    spawn: async (request, signal) => {
+      const { server } = request;
       await changes.spawn?.(signal);
       const link = new FakeLink();
       children.push(link);
       politeChild(link);
-      changes.child?.(link);
+      changes.child?.(link, request);
       return openChannel(link, {
         clock: systemClock,
         observer: channelObserver,
         callTimeout: server.callTimeout,
         initializeTimeout: server.startTimeout,
         maxLineBytes: server.maxLineBytes,
-        maxCallsInFlight: server.maxCallsInFlight,
+        maxCallsInFlight: changes.maxCallsInFlight ?? server.maxCallsInFlight,
       });
     },
     store,
@@ -191,6 +202,20 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     timeoutMs: changes.bodyTimeoutMs ?? 30_000,
   });
   const streams = new Streams({ keepaliveMs: changes.keepaliveMs ?? 15_000, stallMs: changes.stallMs ?? 30_000 });
+  const kept = new KeptStreams({
+    maxStreamBytes: 1_048_576,
+    maxSessionBytes: 4_194_304,
+    maxBytes: 67_108_864,
+    maxStreams: 64,
+    keepMs: 300_000,
+    ...changes.replay,
+  });
+  const stateless = new StatelessTable({
+    sessions: registry,
+    clock: systemClock,
+    seal: new StateSeal([randomBytes(32)], systemClock),
+    versions: ALL_VERSIONS,
+  });
   const app = createApp({
     exchange: {
       log,
@@ -208,9 +233,12 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     authenticator: changes.authenticator ?? nameAuthenticator,
     mcp: {
       sessions: registry,
+      stateless,
       bodies,
       streams,
+      kept,
       jsonMs: changes.jsonMs ?? 10_000,
+      primeMs: changes.primeMs ?? 50,
       acceptMs: changes.acceptMs ?? 10_000,
     },
     failure: { log, statuses: changes.statuses ?? { unknownStatus: 410, endedStatus: 404 } },
@@ -229,6 +257,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     store,
     log,
     streams,
+    kept,
     bodies,
     children,
     seen,
@@ -325,6 +354,29 @@ export function eventsOf(text: string): unknown[] {
     .map((block) => /^data: (.*)$/m.exec(block)?.[1])
     .filter((data) => data !== undefined)
     .map((data) => JSON.parse(data) as unknown);
+}
+
+/** One event as it stands in a stream; comments are left out, and so is what was cut off. */
+export interface RawEvent {
+  readonly id?: string;
+  readonly event?: string;
+  readonly retry?: string;
+  readonly data: string;
+}
+
+/** Every whole event, with its fields (WHATWG HTML, 9.2.6, as far as the gateway's output goes). `message` is left out as the event's name. */
+export function rawEventsOf(text: string): RawEvent[] {
+  return text
+    .split('\n\n')
+    .slice(0, -1)
+    .map((block) => {
+      const field = (name: string): Record<string, string> => {
+        const value = new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
+        return value === undefined || value === 'message' ? {} : { [name]: value };
+      };
+      return { data: '', ...field('id'), ...field('event'), ...field('retry'), ...field('data') };
+    })
+    .filter((event) => Object.keys(event).length > 1 || event.data !== '');
 }
 
 export const INITIALIZE = {

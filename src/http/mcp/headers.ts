@@ -5,7 +5,15 @@ import { AppError } from '../../errors';
 /** The revisions with sessions that are served, oldest first. */
 export const PROTOCOL_VERSIONS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'] as const;
 
+/** What a client is offered that asks for a revision which is not served. */
+export const LATEST_VERSION = '2025-11-25';
+
 const SUPPORTED: ReadonlySet<string> = new Set(PROTOCOL_VERSIONS);
+
+/** Whether a revision is one of those with sessions. */
+export function isServed(version: string): boolean {
+  return SUPPORTED.has(version);
+}
 
 /** What an Accept header admits, by media type with parameters taken off; what has `q=0` is not admitted (RFC 9110, 12.5.1). */
 function accepted(header: string | undefined): ReadonlySet<string> {
@@ -63,8 +71,8 @@ export function checkContentType(req: IncomingMessage): void {
 }
 
 /**
- * The `MCP-Protocol-Version` header: one that is there must be supported. One that is absent means what was negotiated, else
- * 2025-03-26, and nothing depends on which. Throws `PROTOCOL_VERSION`.
+ * The `MCP-Protocol-Version` header: one that is there must name a revision with sessions (MCP 'Protocol Version Header'). It decides nothing beyond
+ * that: how a session is served depends on what was negotiated, also where a client names another revision or none. Throws `PROTOCOL_VERSION`.
  */
 export function checkProtocolVersion(req: IncomingMessage): void {
   const version = req.headers['mcp-protocol-version'];
@@ -78,5 +86,11 @@ export function checkProtocolVersion(req: IncomingMessage): void {
 /** The `Mcp-Session-Id` header; undefined where there is none. */
 export function sessionIdOf(req: IncomingMessage): string | undefined {
   const id = req.headers['mcp-session-id'];
+  return typeof id === 'string' && id !== '' ? id : undefined;
+}
+
+/** The `Last-Event-ID` header; undefined where there is none. */
+export function lastEventIdOf(req: IncomingMessage): string | undefined {
+  const id = req.headers['last-event-id'];
   return typeof id === 'string' && id !== '' ? id : undefined;
 }

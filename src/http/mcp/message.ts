@@ -1,4 +1,4 @@
-/** From text to one JSON-RPC message, checked as far as the gateway must rely on it (JSON-RPC 2.0, 4 and 5; MCP 'Messages'). */
+/** From text to JSON-RPC messages, checked as far as the gateway must rely on it (JSON-RPC 2.0, 4 and 5; MCP 'Messages'). */
 import type { JsonRpcId, JsonRpcNotification, JsonRpcRequest, JsonRpcResponse } from '../../bridge/contract';
 import { isId, isObject, parseExact } from '../../bridge/json';
 import { AppError } from '../../errors';
@@ -8,14 +8,25 @@ export type ClientMessage =
   | { readonly kind: 'notification'; readonly message: JsonRpcNotification }
   | { readonly kind: 'response'; readonly message: JsonRpcResponse };
 
+/** Several messages in one body (JSON-RPC 2.0, 6). */
+export interface ClientBatch {
+  readonly kind: 'batch';
+  readonly messages: readonly ClientMessage[];
+}
+
+export type ClientBody = ClientMessage | ClientBatch;
+
+/** Messages of one batch. */
+export const MAX_BATCH = 100;
+
 /** Deeper JSON is refused: writing it out again recurses, and no MCP message comes near. */
 export const MAX_DEPTH = 512;
 
 /**
  * Parses and classifies a body.
- * @throws AppError `PARSE` for what is not JSON, `INVALID_REQUEST` for what is not a single JSON-RPC message.
+ * @throws AppError `PARSE` for what is not JSON, `INVALID_REQUEST` for what is neither a JSON-RPC message nor a batch of 1 to {@link MAX_BATCH}.
  */
-export function parseMessage(text: string, bytes: Buffer): ClientMessage {
+export function parseBody(text: string, bytes: Buffer): ClientBody {
   if (bytes.length > 2 * MAX_DEPTH && deeperThan(bytes, MAX_DEPTH)) {
     throw new AppError(
       'INVALID_REQUEST',
@@ -28,14 +39,16 @@ export function parseMessage(text: string, bytes: Buffer): ClientMessage {
   } catch {
     throw new AppError('PARSE', 'The body is not JSON. Send one JSON-RPC message in UTF-8.');
   }
-  return classify(value);
+  if (!Array.isArray(value)) return classify(value);
+  if (value.length === 0) throw invalid('The batch is empty.');
+  if (value.length > MAX_BATCH) {
+    throw invalid(`The batch has more than ${String(MAX_BATCH)} messages. Send fewer at once.`);
+  }
+  return { kind: 'batch', messages: value.map(classify) };
 }
 
 /** Tells requests, notifications and responses apart. Throws `INVALID_REQUEST`. */
 export function classify(value: unknown): ClientMessage {
-  if (Array.isArray(value)) {
-    throw invalid('Batches are not served here. Send every JSON-RPC message in a request of its own.');
-  }
   if (!isObject(value)) throw invalid('The body is not a JSON-RPC message.');
   const message = value;
   if (message.jsonrpc !== '2.0') throw invalid('The field "jsonrpc" must be "2.0".');

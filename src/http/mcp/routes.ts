@@ -3,10 +3,11 @@ import type { AuthContext } from '../../auth/context';
 import type { Authenticator } from '../../auth/authenticator';
 import type { ServerSpec } from '../../config/server';
 import { AppError } from '../../errors';
-import type { Sessions } from '../../sessions/ports';
+import type { Sessions, StatelessSessions } from '../../sessions/ports';
 import { exchangeOf, type Exchange } from '../exchange';
 import type { Handler, Incoming, Outgoing } from '../handler';
 import type { BodyReader } from './body';
+import type { KeptStreams } from './session-streams';
 import type { Streams } from './stream';
 
 /** Finds a server by the name in the path; without a name, the default one. */
@@ -15,10 +16,16 @@ export type FindServer = (name: string | undefined) => ServerSpec | undefined;
 export interface McpOptions {
   readonly authenticator: Pick<Authenticator, 'confirm'>;
   readonly sessions: Sessions;
+  /** The same sessions for clients that know of none. */
+  readonly stateless: StatelessSessions;
   readonly bodies: BodyReader;
   readonly streams: Streams;
+  /** What clients that lost a connection may come back for. */
+  readonly kept: KeptStreams;
   /** Milliseconds until a call without a word from the child is answered as an event stream. */
   readonly jsonMs: number;
+  /** The same where the stream can say its name at once (from 2025-11-25 on), so that the call can be resumed. */
+  readonly primeMs: number;
   /** Milliseconds for a notification or an answer to be taken by the child. */
   readonly acceptMs: number;
 }

@@ -17,9 +17,6 @@ const SSE_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const;
 
-/** Above this an answer is awaited until the client has taken it; below, node's own buffer is bound enough. */
-const SMALL_BYTES = 65_536;
-
 /** All open event streams; one ticker serves their keepalives. */
 export class Streams {
   readonly options: StreamOptions;
@@ -53,8 +50,8 @@ export class Streams {
   }
 }
 
-/** One response as an event stream.  */
-export class EventStream implements MessageSink {
+/** One response as an event stream. What it carries is the caller's business: {@link PlainStream}, `ReplayStream`, the transport of 2024-11-05. */
+export class EventStream {
   readonly #res: ServerResponse;
   readonly #streams: Streams;
   #lastWrite = 0;
@@ -66,9 +63,20 @@ export class EventStream implements MessageSink {
     this.#streams = streams;
   }
 
-  /** Writes the headers; they go out with the first message, or at once where none is at hand (`flush`), so that the client knows it was heard. */
+  /** Whether nothing can be written any more. */
+  get closed(): boolean {
+    return this.#res.destroyed || this.#res.writableEnded;
+  }
+
+  /** Tells once that the response is over, whoever ended it. At once where it is over already. */
+  onClose(told: () => void): void {
+    if (this.#res.closed || this.#res.destroyed) told();
+    else this.#res.once('close', told);
+  }
+
+  /** Writes the headers; they go out with the first event, or at once where none is at hand (`flush`), so that the client knows it was heard. */
   begin(flush: boolean): void {
-    if (this.#begun) return; // a message was quicker
+    if (this.#begun || this.closed) return; // a message was quicker, or the client went away
     this.#begun = true;
     this.#res.writeHead(200, SSE_HEADERS);
     if (flush) this.#res.flushHeaders();
@@ -77,12 +85,15 @@ export class EventStream implements MessageSink {
     this.#res.once('close', () => this.#streams.delete(this));
   }
 
-  /** Writes one message as one event. See {@link MessageSink.send}: rejects with `STREAM_STALLED` when the client has gone or reads nothing for `stallMs`. */
-  send(_message: JsonRpcMessage, json: string): Promise<void> | undefined {
-    if (this.#res.destroyed || this.#res.writableEnded) return Promise.reject(gone());
+  /**
+   * Writes whole events. Returns undefined, or a promise that resolves when the client has taken enough; it rejects with `STREAM_STALLED` when the
+   * client has gone or reads nothing for `stallMs`.
+   */
+  write(events: string): Promise<void> | undefined {
+    if (this.closed) return Promise.reject(gone());
     this.begin(false);
     this.#lastWrite = performance.now();
-    if (this.#res.write(`event: message\ndata: ${json}\n\n`)) return undefined;
+    if (this.#res.write(events)) return undefined;
     this.#drained ??= settled(this.#res, 'drain', this.#streams.options.stallMs).finally(() => {
       this.#drained = undefined;
     });
@@ -103,85 +114,35 @@ export class EventStream implements MessageSink {
   }
 }
 
-/**
- * The answer to one POST that carries a request: plain JSON when the answer is the child's first word and comes soon, an event stream
- * otherwise, because JSON cannot carry what the child says in between, and a silent response is cut by proxies.
- */
-export class PostSink implements MessageSink {
-  readonly #res: ServerResponse;
-  readonly #streams: Streams;
-  readonly #headers: Readonly<Record<string, string>>;
-  #stream: EventStream | undefined;
-  #timer: NodeJS.Timeout | undefined;
+/** A stream that cannot be resumed: its events have no ids, and what its client does not get is lost. */
+export class PlainStream implements MessageSink {
+  readonly #out: EventStream;
 
-  /**
-   * @param jsonMs milliseconds until the response becomes an event stream at the latest.
-   * @param headers for the response, unless the answer is an error (an `initialize` that failed has no session).
-   */
-  constructor(res: ServerResponse, streams: Streams, jsonMs: number, headers: Readonly<Record<string, string>> = {}) {
-    this.#res = res;
-    this.#streams = streams;
-    this.#headers = headers;
-    this.#timer = setTimeout(() => this.#open(true), jsonMs).unref();
+  constructor(out: EventStream) {
+    this.#out = out;
   }
 
-  /** See {@link MessageSink.send}. The answer ends the response. */
-  send(message: JsonRpcMessage, json: string): Promise<void> | undefined {
-    if (this.#res.destroyed || this.#res.writableEnded) return Promise.reject(gone());
-    const last = !('method' in message); // the one response that belongs here; what else comes are requests and notifications
-    if (this.#stream === undefined && last) return this.#answer(json, 'error' in message);
-    const stream = this.#open(false);
-    const taken = stream.send(message, json);
-    if (last) stream.end();
-    return taken;
+  /** See {@link MessageSink.send}. */
+  send(_message: JsonRpcMessage, json: string): Promise<void> | undefined {
+    return this.#out.write(event(json));
   }
 
-  /** Ends the response when no answer came: the call was cancelled, and a cancelled call has none (MCP 'Cancellation'). */
-  finish(): void {
-    clearTimeout(this.#timer);
-    if (this.#res.destroyed || this.#res.writableEnded) return;
-    this.#open(false).end();
+  /** Ends the response. */
+  end(): void {
+    this.#out.end();
   }
+}
 
-  /** Stops the timer; for when the response is answered by somebody else. */
-  abandon(): void {
-    clearTimeout(this.#timer);
-  }
-
-  /** Whether headers went out, so that an error must go out as a message. */
-  get begun(): boolean {
-    return this.#stream !== undefined || this.#res.headersSent;
-  }
-
-  #open(flush: boolean): EventStream {
-    clearTimeout(this.#timer);
-    if (this.#stream === undefined) {
-      this.#stream = new EventStream(this.#res, this.#streams);
-      for (const [name, value] of Object.entries(this.#headers)) this.#res.setHeader(name, value);
-      if (!this.#res.destroyed) this.#stream.begin(flush);
-    }
-    return this.#stream;
-  }
-
-  #answer(json: string, failed: boolean): Promise<void> | undefined {
-    clearTimeout(this.#timer);
-    const length = Buffer.byteLength(json);
-    this.#res.writeHead(200, {
-      ...(failed ? {} : this.#headers),
-      'Content-Type': 'application/json',
-      'Content-Length': length,
-      'Cache-Control': 'no-store',
-    });
-    this.#res.end(json);
-    return length > SMALL_BYTES ? settled(this.#res, 'finish', this.#streams.options.stallMs) : undefined;
-  }
+/** One message as one event (WHATWG HTML, 9.2.6). `json` has no line end in it; see {@link MessageSink.send}. */
+export function event(json: string, id?: string): string {
+  return id === undefined ? `event: message\ndata: ${json}\n\n` : `event: message\nid: ${id}\ndata: ${json}\n\n`;
 }
 
 /**
  * Resolves on `event`. Rejects when the response closes before it, and cuts it when the client has taken no byte for `stallMs` (node's
  * socket time-out looks at the kernel's queue, so a slow reader that does read is not cut).
  */
-function settled(res: ServerResponse, event: 'drain' | 'finish', stallMs: number): Promise<void> {
+export function settled(res: ServerResponse, event: 'drain' | 'finish', stallMs: number): Promise<void> {
   return new Promise<void>((resolve, reject) => {
     const { socket } = res;
     const done = (): void => {
@@ -210,6 +171,7 @@ function settled(res: ServerResponse, event: 'drain' | 'finish', stallMs: number
   });
 }
 
-function gone(): AppError {
+/** The client of a stream is not there any more. */
+export function gone(): AppError {
   return new AppError('STREAM_STALLED', 'The stream is gone.');
 }
