@@ -85,7 +85,8 @@ export class Child implements LineConsumer, ChildSpeech {
       this.#answered(call, message, json);
       return;
     }
-    if (typeof id === 'string' && this.#options.questions.answer(id, { result: message.result, error: message.error })) return;
+    if (typeof id === 'string' && this.#options.questions.answer(id, { result: message.result, error: message.error }))
+      return;
     const kind = decodeId(id)?.kind;
     this.#dropped(kind === 'i' || kind === 'g' ? 'late-answer' : 'unknown-id', json.length);
   }

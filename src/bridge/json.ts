@@ -51,3 +51,11 @@ export function isId(value: unknown): value is string | number {
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !RAW.isRawJSON(value);
 }
+
+/** An object without some of its members. */
+export function without(
+  object: Readonly<Record<string, unknown>>,
+  ...names: readonly string[]
+): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(object).filter(([name]) => !names.includes(name)));
+}

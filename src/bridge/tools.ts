@@ -95,6 +95,7 @@ function note(tools: Map<string, Tool>, tool: unknown): void {
 function factsOf(tools: ReadonlyMap<string, Tool>): Facts {
   const marks = [...tools.values()].some(({ hint }) => hint === true);
   const facts = new Map<string, ToolFacts>();
-  for (const [name, { hint, mirrored }] of tools) facts.set(name, { readOnly: hint ?? (marks ? false : undefined), mirrored });
+  for (const [name, { hint, mirrored }] of tools)
+    facts.set(name, { readOnly: hint ?? (marks ? false : undefined), mirrored });
   return facts;
 }

@@ -92,13 +92,7 @@ export class StatelessTable implements StatelessSessions {
   }
 
   /** Opens a session and begins the conversation with its child. All who ask meanwhile wait for the same one, so nobody's leaving gives it up. */
-  async #open(
-    key: string,
-    entry: Entry,
-    auth: AuthContext,
-    server: ServerSpec,
-    client: ClientFacts,
-  ): Promise<Serving> {
+  async #open(key: string, entry: Entry, auth: AuthContext, server: ServerSpec, client: ClientFacts): Promise<Serving> {
     const era = server.protocolEra === 'auto' ? (this.#eras.get(eraKey(server)) ?? 'auto') : server.protocolEra;
     try {
       return await this.#begin(key, entry, auth, server, client, era);

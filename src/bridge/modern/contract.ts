@@ -1,5 +1,13 @@
 /** A conversation with a child in the stateless era (MCP 2026-07-28): every request stands for itself, whatever era the child speaks. */
-import type { Answer, CallOptions, JsonRpcRequest, JsonRpcResponse, MessageSink, StatelessChild, ToolFacts } from '../contract';
+import type {
+  Answer,
+  CallOptions,
+  JsonRpcRequest,
+  JsonRpcResponse,
+  MessageSink,
+  StatelessChild,
+  ToolFacts,
+} from '../contract';
 
 /** What a conversation needs of the session that it runs in, for the time of one request. */
 export interface ConversationLink {

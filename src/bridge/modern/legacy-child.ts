@@ -1,7 +1,7 @@
 /** The stateless era in front of a child that knows `initialize` only (MCP 2024-11-05 to 2025-11-25). */
 import type { Clock, Timer } from '../../clock';
 import type { JsonRpcFailure, JsonRpcMessage, JsonRpcNotification, JsonRpcRequest, MessageSink } from '../contract';
-import { isObject, parseExact } from '../json';
+import { isObject, parseExact, without } from '../json';
 import { Askers, type Question } from './askers';
 import { ASKING_METHODS, INPUT_METHODS, isInputResponse, missingFor } from './capabilities';
 import type { ChangeConsumer, Conversation, ConversationLink, Filter } from './contract';
@@ -115,10 +115,10 @@ export class LegacyChild implements Conversation {
       const heard: MessageSink = { send: (message, json) => this.#said(running, message, json) };
       link.call(asLegacy(request), heard, { signal: running.abort.signal }).then(
         () => this.#over(running), // answered or withdrawn
-        (thrown: unknown) => {
+        (thrown: Error) => {
           running.detach();
           this.#forget(running);
-          reject(thrown as Error);
+          reject(thrown);
         },
       );
     });
@@ -145,7 +145,7 @@ export class LegacyChild implements Conversation {
     await new Promise<void>((resolve) => {
       this.#attach(running, request, sink, signal, resolve);
       if (running.finished !== undefined) {
-        this.#answer(running, running.finished);
+        void this.#answer(running, running.finished);
         return;
       }
       this.#answerQuestions(running, inputResponses ?? {});
@@ -227,8 +227,7 @@ export class LegacyChild implements Conversation {
       this.#refuse(key, 'The client has not declared that it can do this.', -32601);
       return;
     }
-    const { _meta, task, ...asked } = params;
-    running.questions.set(key, { method, params: asked });
+    running.questions.set(key, { method, params: without(params, '_meta', 'task') });
     if (running.parked || running.gathering) return; // it goes out when the client comes back, or with the others
     running.gathering = true;
     this.#after(GATHER_MS, () => {
@@ -261,7 +260,9 @@ export class LegacyChild implements Conversation {
     const attached = running.detach();
     if (attached === undefined) return undefined;
     const { id } = attached.request;
-    const taken = attached.sink.send(...this.#translated(running, message as JsonRpcFailure, json, attached.request, id));
+    const taken = attached.sink.send(
+      ...this.#translated(running, message as JsonRpcFailure, json, attached.request, id),
+    );
     taken?.catch(() => undefined); // a client that is gone needs no answer
     this.#forget(running);
     attached.done();
@@ -282,7 +283,10 @@ export class LegacyChild implements Conversation {
     }
     if (result !== undefined) return success(id, completed(running.method, result, this.#serverInfo));
     if ('error' in message && message.error.code === URL_ELICITATION) return this.#visit(running, message, request);
-    const error = 'error' in message ? modernError(message.error) : { code: -32603, message: 'The server answered with no result.' };
+    const error =
+      'error' in message
+        ? modernError(message.error)
+        : { code: -32603, message: 'The server answered with no result.' };
     return failure(id, error.code, error.message, error.data);
   }
 
@@ -339,12 +343,11 @@ export class LegacyChild implements Conversation {
 
   #discovered(): Readonly<Record<string, unknown>> {
     const { capabilities, instructions } = this.#options.initialized;
-    const { tasks, ...offered } = isObject(capabilities) ? capabilities : {};
     return completed(
       'server/discover',
       {
         supportedVersions: this.#options.versions,
-        capabilities: offered,
+        capabilities: isObject(capabilities) ? without(capabilities, 'tasks') : {},
         ...(typeof instructions === 'string' ? { instructions } : {}),
       },
       this.#serverInfo,
@@ -371,7 +374,7 @@ function nameOf(key: string): string {
 
 /** A request as the child may see it. */
 function asLegacy(request: JsonRpcRequest): JsonRpcRequest {
-  const { _meta, inputResponses, requestState, ...params } = request.params ?? {};
+  const params = without(request.params ?? {}, '_meta', 'inputResponses', 'requestState');
   const meta = legacyMeta(metaOf(request));
   return { ...request, params: meta === undefined ? params : { ...params, _meta: meta } };
 }

@@ -63,7 +63,8 @@ export class ModernChild implements Conversation {
         if (isAnswer(message)) return sink.send(...this.#answered(request, message as JsonRpcFailure, json), ours);
         if ('id' in message) this.#refuse(message);
         else if (message.method !== 'notifications/message') return sink.send(message, json);
-        else if (severity !== undefined && (severityOf(message.params?.level) ?? -1) >= severity) return sink.send(message, json);
+        else if (severity !== undefined && (severityOf(message.params?.level) ?? -1) >= severity)
+          return sink.send(message, json);
         return undefined;
       },
     };
@@ -84,7 +85,8 @@ export class ModernChild implements Conversation {
     const { params } = request;
     if (params?.requestState === undefined || !ASKING_METHODS.has(request.method)) return request;
     const { audience, seal } = this.#options;
-    const state = typeof params.requestState === 'string' ? seal.open(audience, request, params.requestState) : undefined;
+    const state =
+      typeof params.requestState === 'string' ? seal.open(audience, request, params.requestState) : undefined;
     if (state?.child === undefined) return undefined;
     return { ...request, params: { ...params, requestState: state.child } };
   }

@@ -1,6 +1,6 @@
 /** Changes that a child of the stateless era tells of: one subscription at a time, with all that anybody wants to hear. */
 import type { JsonRpcRequest, MessageSink } from '../contract';
-import { isObject } from '../json';
+import { isObject, without } from '../json';
 import type { ChangeConsumer, ConversationLink, Filter } from './contract';
 import { SUBSCRIPTION_ID } from './meta';
 import { isAnswer } from './results';
@@ -95,7 +95,8 @@ export class ModernWatch {
     return new Promise((resolve) => {
       const sink: MessageSink = {
         send: (message) => {
-          if (isAnswer(message)) resolve(NOTHING); // refused, or over: nothing more comes
+          if (isAnswer(message))
+            resolve(NOTHING); // refused, or over: nothing more comes
           else if (message.method === ACKNOWLEDGED) resolve(readFilter(message.params?.notifications));
           else if (!stop.signal.aborted) changed(message.method, withoutSubscription(message.params ?? {}));
           return undefined;
@@ -121,7 +122,6 @@ function covers(more: Filter, less: Filter): boolean {
 
 function withoutSubscription(params: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   if (!isObject(params._meta)) return params;
-  const { [SUBSCRIPTION_ID]: _, ...meta } = params._meta;
-  const { _meta, ...rest } = params;
-  return Object.keys(meta).length === 0 ? rest : { ...rest, _meta: meta };
+  const meta = without(params._meta, SUBSCRIPTION_ID);
+  return Object.keys(meta).length === 0 ? without(params, '_meta') : { ...params, _meta: meta };
 }

@@ -33,7 +33,8 @@ export function completed(
 ): Readonly<Record<string, unknown>> {
   const resultType = typeof result.resultType === 'string' ? result.resultType : 'complete';
   const meta = isObject(result._meta) ? result._meta : {};
-  const named = serverInfo === undefined || Object.hasOwn(meta, SERVER_INFO) ? meta : { ...meta, [SERVER_INFO]: serverInfo };
+  const named =
+    serverInfo === undefined || Object.hasOwn(meta, SERVER_INFO) ? meta : { ...meta, [SERVER_INFO]: serverInfo };
   return {
     ...result,
     resultType,

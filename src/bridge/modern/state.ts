@@ -5,7 +5,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
 import type { Clock } from '../../clock';
 import type { JsonRpcRequest } from '../contract';
-import { isObject } from '../json';
+import { isObject, without } from '../json';
 import { digestOf } from './canonical';
 
 const NONCE_BYTES = 12;
@@ -40,7 +40,7 @@ export class StateSeal {
     const until = this.#clock.wall() + seconds * 1000;
     const text = JSON.stringify({ ...content, until, request: requestDigest(request) });
     const nonce = randomBytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#keys[0] as Buffer, nonce).setAAD(Buffer.from(audience));
+    const cipher = createCipheriv('aes-256-gcm', this.#keys[0], nonce).setAAD(Buffer.from(audience));
     const sealed = Buffer.concat([nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]);
     return VERSION + sealed.toString('base64url');
   }
@@ -57,7 +57,8 @@ export class StateSeal {
       const content = unseal(key, sealed, audience);
       if (content === undefined) continue;
       const { until, request: digest, call, round, child } = content;
-      if (typeof until !== 'number' || until < this.#clock.wall() || digest !== requestDigest(request)) return undefined;
+      if (typeof until !== 'number' || until < this.#clock.wall() || digest !== requestDigest(request))
+        return undefined;
       return {
         ...(typeof call === 'string' ? { call } : {}),
         ...(typeof round === 'number' ? { round } : {}),
@@ -83,6 +84,5 @@ function unseal(key: Buffer, sealed: Buffer, audience: string): Record<string, u
 
 /** A retry is the same request with answers: method and params, without what only the retry has and what every request says of itself. */
 function requestDigest({ method, params = {} }: JsonRpcRequest): string {
-  const { _meta, inputResponses, requestState, ...rest } = params;
-  return digestOf([method, rest]);
+  return digestOf([method, without(params, '_meta', 'inputResponses', 'requestState')]);
 }

@@ -57,7 +57,14 @@ export class Subscriptions {
     const ended = new Promise<void>((resolve) => {
       over = resolve;
     });
-    const subscription: Subscription = { id: request.id, wanted, granted: wanted, acknowledged: false, sink, done: () => over() };
+    const subscription: Subscription = {
+      id: request.id,
+      wanted,
+      granted: wanted,
+      acknowledged: false,
+      sink,
+      done: () => over(),
+    };
     this.#open.add(subscription);
     signal.addEventListener('abort', () => this.#remove(subscription), { once: true });
     const [oldest] = this.#open;
@@ -93,7 +100,8 @@ export class Subscriptions {
     await this.attach(conversation, link);
     for (const subscription of this.#open) {
       if (!subscription.acknowledged) continue;
-      for (const [method, list] of Object.entries(LISTS)) if (subscription.granted[list]) this.#send(subscription, method, {});
+      for (const [method, list] of Object.entries(LISTS))
+        if (subscription.granted[list]) this.#send(subscription, method, {});
       for (const uri of subscription.granted.resources) this.#send(subscription, UPDATED, { uri });
     }
   }

@@ -9,7 +9,10 @@ import type { ClientBody } from '../mcp/message';
  * session ever had speaks for it, unless the request names a session or opens one.
  */
 export function isModern(req: IncomingMessage, body: ClientBody): boolean {
-  if ((body.kind === 'request' || body.kind === 'notification') && metaOf(body.message)[PROTOCOL_VERSION] !== undefined) {
+  if (
+    (body.kind === 'request' || body.kind === 'notification') &&
+    metaOf(body.message)[PROTOCOL_VERSION] !== undefined
+  ) {
     return true;
   }
   const version = req.headers['mcp-protocol-version'];

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 
 /** Visible ASCII, space and tab (RFC 9110, 5.5). */
 const PLAIN = /^[\t\x20-\x7e]*$/;
-const ENCODED = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/;
+const ENCODED = /^=\?base64\?(.*)\?=$/;
 
 /** What a header's value stands for; undefined where the header is missing or cannot be read. */
 export function decodeHeader(value: string | readonly string[] | undefined): string | undefined {
@@ -11,7 +11,6 @@ export function decodeHeader(value: string | readonly string[] | undefined): str
   const encoded = ENCODED.exec(value)?.[1];
   if (encoded === undefined) return value;
   const bytes = Buffer.from(encoded, 'base64');
-  // Padding may be left out, anything else that decoders forgive may not be: two readers would read two values.
-  if (bytes.toString('base64').replace(/=+$/, '') !== encoded.replace(/=+$/, '') || !isUtf8(bytes)) return undefined;
-  return bytes.toString('utf8');
+  // What decoders forgive (missing padding, strange characters) is refused: two readers would read two values.
+  return bytes.toString('base64') === encoded && isUtf8(bytes) ? bytes.toString('utf8') : undefined;
 }
