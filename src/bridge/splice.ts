@@ -17,7 +17,9 @@ const TAIL = ',"jsonrpc":"2.0","id":';
 export function exchangeId(json: string, from: string, to: string): string {
   if (json.startsWith(HEAD) && json.startsWith(from, HEAD.length)) {
     const end = HEAD.length + from.length;
-    if (json.startsWith(',', end)) return HEAD + to + json.slice(end);
+    const exchanged = HEAD + to + json.slice(end);
+    // Of a member that stands twice the last one counts (RFC 8259, 4 leaves it open; every parser at hand does so).
+    if (json.startsWith(',', end) && (!json.includes(from, end) || idTextIn(exchanged) === to)) return exchanged;
   }
   const tail = `${TAIL}${from}}`;
   if (json.endsWith(tail)) return `${json.slice(0, -from.length - 1)}${to}}`;
@@ -26,6 +28,10 @@ export function exchangeId(json: string, from: string, to: string): string {
   return rewrite(json, (message) => {
     message.id = parseExact(` ${to}`);
   });
+}
+
+function idTextIn(json: string): string {
+  return JSON.stringify((parseExact(json) as { readonly id?: unknown }).id);
 }
 
 /** Exchanges a string that stands exactly once in `json`; undefined when it does not, or when that is not the member `name`. */

@@ -121,6 +121,11 @@ describe('exchanging an id in place', () => {
     );
   });
 
+  it('leaves no id of ours where the child writes the id twice', () => {
+    const text = '{"jsonrpc":"2.0","id":"i0.1.n5","result":{"n":1.0},"id":"i0.1.n5"}';
+    expect(exchangeId(text, '"i0.1.n5"', '5')).to.equal('{"jsonrpc":"2.0","id":5,"result":{"n":1.0}}');
+  });
+
   it('touches only the last member where the child writes the id last', () => {
     const text = '{"result":{"id":"i0.1.n5","n":1.50},"jsonrpc":"2.0","id":"i0.1.n5"}';
     expect(exchangeId(text, '"i0.1.n5"', '"x"')).to.equal(
