@@ -5,7 +5,7 @@ import { type Forge, startForge } from '../support/forge';
 import { type LocalGateway, startGateway } from '../support/gateway';
 import { McpClient } from '../support/mcp';
 import { childCommand } from '../support/peers';
-import { RECORDING_CHILD } from '../support/recording-child';
+import { recordingChild } from '../support/recording-child';
 
 describe('requirements that a child sees', function () {
   this.timeout(120_000);
@@ -19,7 +19,7 @@ describe('requirements that a child sees', function () {
     gateway = await startGateway({
       auth: { mode: 'bearer' },
       servers: [
-        { name: 'recording', command: RECORDING_CHILD, forgejo },
+        { name: 'recording', command: recordingChild('legacy'), forgejo },
         { name: 'fixture', command: [await childCommand('fixture-child')], forgejo },
       ],
     });
