@@ -36,6 +36,7 @@ describe('requirements of MCP 2026-07-28', function () {
 
   /** Holds for every message of every test. */
   afterEach(async () => {
+    cites('2026-07-28/cancellation/3', '2026-07-28/patterns/1', '2026-07-28/streamable-http/17');
     for (const client of opened.splice(0)) {
       for (const { id, method } of client.seen) {
         expect([id, method], 'a request').to.satisfy(() => id === undefined || method === undefined);
@@ -553,6 +554,25 @@ describe('requirements of MCP 2026-07-28', function () {
         for (const { params } of [first, second]) expect(params._meta[`${META}subscriptionId`]).to.equal(request.id);
         stream.close();
       });
+    }
+  });
+
+  it('a child that ended and was started again is subscribed to again [2026-07-28/subscriptions/7]', async () => {
+    const client = clientOf('modern', { sampling: {} });
+    const listen = { notifications: { toolsListChanged: true } };
+    for (const round of [1, 2]) {
+      const stream = await client.open(client.message('subscriptions/listen', listen));
+      expect((await stream.next()).method).to.equal('notifications/subscriptions/acknowledged');
+      const read = messagesIn((await client.tool('read')).answer.result.stdin as string);
+      expect(
+        read.filter(({ method }) => method === 'subscriptions/listen'),
+        `round ${round}`,
+      ).to.have.length(1);
+      await client.tool('change');
+      expect((await stream.next()).method).to.equal('notifications/tools/list_changed');
+      await client.tool('exit');
+      const last = await stream.next();
+      if (last !== undefined) expect(last).to.not.have.property('method');
     }
   });
 

@@ -164,7 +164,7 @@ export const pages: readonly Page[] = [
         'server',
         'intro',
         'A subscription that the server ends is ended by a cancellation of it',
-        ours,
+        because.stdioServer,
       ),
       '2026-07-28/cancellation/3': must('server', 'intro', 'The server cancels nothing else', ours),
       '2026-07-28/cancellation/4': must(

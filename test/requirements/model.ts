@@ -124,6 +124,9 @@ export const because = {
   restart: notOurs('a child holds state of its session: its end is told, and the client begins a new one'),
   bothEras: notOurs('only for servers without the older revisions; the gateway serves them all'),
   intermediary: notOurs('for who decides by headers alone; the gateway reads the body'),
+  stdioServer: notOurs(
+    'binds servers on stdio; clients reach the gateway by HTTP, where a stream ends with its answer',
+  ),
   deprecation: notOurs('tells authors what not to begin with; clients and children that use it are served'),
   aggregation: notOurs('the gateway puts no servers together: each has a path of its own'),
 } as const;

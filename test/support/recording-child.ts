@@ -1,7 +1,7 @@
 /** Children that keep what they read, byte for byte, and say what a test has them say: scripts for `node`, so that their pipes are real ones. */
 
 /**
- * Both eras have the tools `read` (all of stdin so far, in base64), `say` (writes `arguments.messages` to stdout before it answers), `hang` and
+ * Both eras have the tools `read` (all of stdin so far, in base64), `say` (writes `arguments.messages` to stdout before it answers), `hang`, `exit` and
  * `mirror`, whose parameters are mirrored in headers; whatever else they know is answered with its params.
  *
  * `legacy` answers `initialize` with the revision that it was asked for, and has the tools `read` and `say` as methods as well. `modern` speaks
@@ -20,6 +20,7 @@ const TOOLS = [
   { name: 'read', inputSchema: { type: 'object' } },
   { name: 'say', inputSchema: { type: 'object' } },
   { name: 'hang', inputSchema: { type: 'object' } },
+  { name: 'exit', inputSchema: { type: 'object' } },
   { name: 'change', inputSchema: { type: 'object' } },
   {
     name: 'mirror',
@@ -43,6 +44,7 @@ function result(method, id, params) {
   const made = method === 'tools/call' ? { content: [] } : {};
   if (name === 'read') return { ...made, stdin: Buffer.concat(chunks).toString('base64') };
   if (name === 'hang') return undefined;
+  if (name === 'exit') process.exit(0);
   if (name === 'change') {
     for (const each of listening) send({ method: 'notifications/tools/list_changed', params: { _meta: { [ID]: each } } });
   }

@@ -1,0 +1,195 @@
+/** What the MCP specification asks of streams, event by event, from the whole gateway. */
+import { expect } from 'chai';
+import { Agent, request, type Dispatcher } from 'undici';
+import { cites } from '../requirements';
+import { type Forge, startForge } from '../support/forge';
+import { type LocalGateway, startGateway } from '../support/gateway';
+import { McpClient } from '../support/mcp';
+import { childCommand } from '../support/peers';
+
+interface ServerEvent {
+  readonly id: string | undefined;
+  readonly name: string | undefined;
+  readonly data: string;
+}
+
+describe('requirements of streams', function () {
+  this.timeout(120_000);
+  let forge: Forge;
+  let gateway: LocalGateway;
+  let agent: Agent;
+  let client: McpClient;
+
+  before(async () => {
+    forge = await startForge();
+    gateway = await startGateway({
+      auth: { mode: 'bearer' },
+      servers: [
+        {
+          name: 'default',
+          command: [await childCommand('fixture-child')],
+          forgejo: { url: forge.url },
+          stopGrace: '1s',
+        },
+      ],
+    });
+  });
+
+  after(async () => {
+    await gateway?.stop();
+    await forge?.stop();
+  });
+
+  beforeEach(() => {
+    agent = new Agent({ connections: 16 });
+    client = new McpClient(gateway.url, forge.user('alice').tokens.full, agent);
+  });
+
+  afterEach(async () => {
+    if (client.sessionId !== undefined) await client.end();
+    await agent.destroy();
+  });
+
+  const authorization = (): string => `Bearer ${client.token ?? ''}`;
+
+  const headers = (accept: string): Record<string, string> => ({
+    accept,
+    authorization: authorization(),
+    'content-type': 'application/json',
+    'mcp-session-id': client.sessionId ?? '',
+    'mcp-protocol-version': '2025-11-25',
+  });
+
+  const send = (
+    method: 'GET' | 'POST',
+    more: Record<string, string>,
+    message?: object,
+  ): Promise<Dispatcher.ResponseData> =>
+    request(gateway.url, {
+      method,
+      dispatcher: agent,
+      signal: AbortSignal.timeout(60_000),
+      headers: { ...headers(method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'), ...more },
+      ...(message === undefined ? {} : { body: JSON.stringify(message) }),
+    });
+
+  /** The events of a stream as they come; comments are left out. */
+  async function* eventsOf({ body }: Dispatcher.ResponseData): AsyncGenerator<ServerEvent> {
+    let rest = '';
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      rest += chunk.toString('utf8');
+      for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
+        const lines = rest.slice(0, end).split('\n');
+        rest = rest.slice(end + 2);
+        const field = (name: string): string | undefined =>
+          lines
+            .find((line) => line.startsWith(`${name}:`))
+            ?.slice(name.length + 1)
+            .trim();
+        if (lines.every((line) => line.startsWith(':'))) continue;
+        yield { id: field('id'), name: field('event'), data: field('data') ?? '' };
+      }
+    }
+  }
+
+  const whole = async (response: Dispatcher.ResponseData): Promise<ServerEvent[]> => {
+    const events: ServerEvent[] = [];
+    for await (const event of eventsOf(response)) events.push(event);
+    return events;
+  };
+
+  const messagesOf = (events: readonly ServerEvent[]): any[] =>
+    events.filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data));
+
+  const slow = (id: string): object => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name: 'slow', arguments: { ms: 200, steps: 4 }, _meta: { progressToken: `token of ${id}` } },
+  });
+
+  /** A session of 2025-11-25. */
+  const open = async (): Promise<void> => {
+    const answer = await client.request('initialize', {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'test', version: '1' },
+    });
+    client.sessionId = answer.headers['mcp-session-id'] as string;
+    await send('POST', {}, { jsonrpc: '2.0', method: 'notifications/initialized' }).then(({ body }) => body.dump());
+  };
+
+  it('have ids of their own, carry each message once, and begin with an id to come back to', async () => {
+    cites(
+      '2025-03-26/transports/25',
+      '2025-03-26/transports/28',
+      '2025-03-26/transports/29',
+      '2025-11-25/transports/20',
+      '2025-11-25/transports/36',
+    );
+    await open();
+    const listening = await send('GET', {});
+    expect([listening.statusCode, listening.headers['content-type']]).to.deep.equal([200, 'text/event-stream']);
+    const heard = eventsOf(listening);
+    const [a, b] = await Promise.all(
+      ['a', 'b'].map(async (id) => {
+        const response = await send('POST', {}, slow(id));
+        expect(response.headers['content-type']).to.equal('text/event-stream');
+        return whole(response);
+      }),
+    );
+    await client.call('notify', { method: 'notifications/tools/list_changed' });
+    const general: ServerEvent[] = [];
+    while (messagesOf(general).length === 0) general.push((await heard.next()).value as ServerEvent);
+
+    const streams = [a ?? [], b ?? [], general];
+    const ids = streams.flat().flatMap(({ id }) => id ?? []);
+    expect(ids).to.have.length.above(10);
+    expect(new Set(ids).size).to.equal(ids.length);
+    for (const events of streams) {
+      const [first] = events;
+      expect(first).to.include({ data: '' });
+      expect(first?.id).to.be.a('string');
+      // The part before the last dot names the stream.
+      expect(new Set(events.flatMap(({ id }) => id?.replace(/\.[^.]*$/, '') ?? [])).size).to.equal(1);
+    }
+    const tokens = streams.map((events) =>
+      messagesOf(events).flatMap(({ params }) => (params?.progressToken as string | undefined) ?? []),
+    );
+    expect(tokens).to.deep.equal([Array(4).fill('token of a'), Array(4).fill('token of b'), []]);
+  });
+
+  it('are resumed with what is theirs alone: their messages and their answer', async () => {
+    cites('2025-03-26/transports/31', '2025-03-26/transports/27', '2025-03-26/transports/18');
+    await open();
+    const [a, b] = await Promise.all(['a', 'b'].map((id) => send('POST', {}, slow(id))));
+    if (a === undefined || b === undefined) throw new Error('no streams');
+    const reading = eventsOf(a);
+    const first = (await reading.next()).value as ServerEvent;
+    await reading.return(undefined);
+    a.body.destroy();
+    a.body.on('error', () => undefined);
+    const other = messagesOf(await whole(b));
+    expect(other.at(-1)).to.have.property('result');
+    const again = messagesOf(await whole(await send('GET', { 'last-event-id': first.id ?? '' })));
+    expect(again.map(({ id, params }) => (id ?? params.progressToken) as string)).to.deep.equal([
+      ...Array<string>(4).fill('token of a'),
+      'a',
+    ]);
+    const unknown = await send('GET', { 'last-event-id': 'nothing' });
+    expect(unknown.statusCode).to.equal(400);
+    await unknown.body.dump();
+  });
+
+  it('that a client listens on carry no answer of a call', async () => {
+    cites('2025-03-26/transports/27');
+    await open();
+    const listening = await send('GET', {});
+    const heard = eventsOf(listening);
+    await Promise.all(['x', 'y', 'z'].map(async (id) => whole(await send('POST', {}, slow(id)))));
+    await client.call('notify', { method: 'notifications/prompts/list_changed' });
+    const messages: any[] = [];
+    while (messages.length === 0) messages.push(...messagesOf([(await heard.next()).value as ServerEvent]));
+    expect(messages).to.deep.equal([{ jsonrpc: '2.0', method: 'notifications/prompts/list_changed', params: {} }]);
+  });
+});
