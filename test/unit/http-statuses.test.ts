@@ -328,6 +328,18 @@ describe('statuses of an MCP endpoint', () => {
       });
     }
 
+    it('answers 502 when what the child says to initialize is no answer', async () => {
+      await start({
+        child: (link) => {
+          link.onMessage = ({ id }) => link.push(`${JSON.stringify({ jsonrpc: '1.0', id, result: [] })}\n`);
+        },
+      });
+      const answer = await ask(app, { body: INITIALIZE });
+      expect(answer.status).to.equal(502);
+      expect(answer.json.error.data.code).to.equal('BACKEND_CRASHED');
+      expect(answer.headers['mcp-session-id']).to.equal(undefined);
+    });
+
     it('answers 500 that tells nothing when something unforeseen is thrown, and logs it', async () => {
       await start({ spawn: () => Promise.reject(new TypeError('undefined is not hunter2')) });
       const answer = await ask(app, { body: INITIALIZE });

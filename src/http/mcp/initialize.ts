@@ -13,6 +13,7 @@ const AT_START: Partial<Record<ErrorCode, ErrorCode>> = {
   BACKEND_ENDED: 'BACKEND_CRASHED',
   LINK_CLOSED: 'BACKEND_CRASHED',
   CALL_DEADLINE: 'BACKEND_START_DEADLINE',
+  INTERNAL: 'BACKEND_CRASHED', // what the child said is no answer
 };
 /** Seconds until a start that took too long is worth another try. */
 const RETRY_AFTER = 10;
