@@ -1,6 +1,7 @@
 /** Batches of 2025-03-26, and which revision a session is served in. */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { cites } from '../requirements';
 import type { FakeLink, Sent } from '../support/fake-link';
 import { ask, contextOf, INITIALIZE, nameAuthenticator, startApp, stream, type Ask } from '../support/gateway-app';
 import { rawEventsOf, type Answer, type Changes, type GatewayApp } from '../support/gateway-app';
@@ -32,6 +33,7 @@ describe('batches and revisions', () => {
   describe('a batch', () => {
     for (const version of ['2024-11-05', '2025-03-26']) {
       it(`of requests is answered with a JSON array in ${version}, each once`, async () => {
+        cites('2025-03-26/basic/13', '2025-03-26/transports/13', '2025-03-26/transports/18');
         await start(version);
         const answer = await send([request(1), NOTE, request('two', 'ping')]);
         expect(answer.status).to.equal(200);
@@ -50,6 +52,7 @@ describe('batches and revisions', () => {
     });
 
     it('of notifications and answers is 202 without a body', async () => {
+      cites('2025-03-26/transports/13', '2025-03-26/transports/14');
       await start();
       const answer = await send([NOTE, { jsonrpc: '2.0', id: 'r0.1.n1', result: {} }]);
       expect(answer.status).to.equal(202);
@@ -144,7 +147,7 @@ describe('batches and revisions', () => {
       'a null in it': [null],
       'too many messages': Array.from({ length: 101 }, (_, i) => request(i)),
     })) {
-      it(`with ${what} is answered 400, and nothing of it is passed on`, async () => {
+      it(`with ${what} is answered 400, and nothing of it is passed on [2025-03-26/lifecycle/3]`, async () => {
         await start();
         const before = child.sent.length;
         const answer = await send(body as object);
@@ -157,6 +160,7 @@ describe('batches and revisions', () => {
 
     for (const version of ['2025-06-18', '2025-11-25']) {
       it(`is answered 400 in a session of ${version}, whatever the header says`, async () => {
+        cites('2025-06-18/transports/13');
         await start(version);
         expect((await send([request(1)])).status).to.equal(400);
         expect((await send([request(1)], { 'mcp-protocol-version': '2025-03-26' })).status).to.equal(400);

@@ -1,6 +1,7 @@
 /** Streams that outlive their connections: priming, event ids, resuming, bounds, and races of all of it (MCP 2025-11-25, 'Resumability and Redelivery'). */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { cites } from '../requirements';
 import { settle, type FakeLink, type Sent } from '../support/fake-link';
 import {
   ask,
@@ -502,6 +503,7 @@ describe('resuming streams', () => {
     });
 
     it('is told when to come back where it has to make place for a fifth, and can be resumed', async () => {
+      cites('2025-11-25/transports/33');
       await start();
       const first = await listen();
       await first.shows(/\n\n/);
@@ -535,6 +537,7 @@ describe('resuming streams', () => {
   });
 
   it('loses nothing, doubles nothing and crosses nothing, whenever connections break, by property', async function () {
+    cites('2025-03-26/transports/28', '2025-03-26/transports/31');
     this.timeout(120_000);
     const step = fc.oneof(
       fc.record({ do: fc.constant('say' as const), which: fc.nat(3) }),
