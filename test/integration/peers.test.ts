@@ -99,6 +99,36 @@ describe('the peers of the tests', function () {
       expect((await server.next((message) => message.id === 'a')).result.content[0].text).to.contain('file:///r');
     });
 
+    it('asks several questions at once, or each after the answer to the one before', async () => {
+      const server = await start();
+      await server.initialize('2025-11-25', { roots: {} });
+      const isQuestion = (message: { method?: string }): boolean => message.method === 'roots/list';
+      for (const inTurn of [false, true]) {
+        const questions = [{ method: 'roots/list' }, { method: 'roots/list' }];
+        server.send({
+          ...{ jsonrpc: '2.0', id: String(inTurn), method: 'tools/call' },
+          params: { name: 'quiz', arguments: { questions, inTurn } },
+        });
+        const asked = [await server.next(isQuestion)];
+        if (!inTurn) asked.push(await server.next(isQuestion));
+        for (const { id } of asked) server.send({ jsonrpc: '2.0', id, result: { roots: [] } });
+        if (inTurn) server.send({ jsonrpc: '2.0', id: (await server.next(isQuestion)).id, result: { roots: [] } });
+        const told = await server.next((message) => message.id === String(inTurn));
+        expect(JSON.parse(told.result.content[0].text)).to.deep.equal([{ roots: [] }, { roots: [] }]);
+      }
+    });
+
+    it('fails with the error that it is told, and logs as far as the level lets it', async () => {
+      const server = await start();
+      await server.initialize();
+      const error = { code: -32042, message: 'Visit a page.', data: { elicitations: [] } };
+      const failed = await server.request('tools/call', { name: 'fail', arguments: error });
+      expect(failed.error).to.deep.equal(error);
+      await server.request('logging/setLevel', { level: 'alert' });
+      expect(await server.text('log', { text: 'x' })).to.equal('logged 2');
+      expect(await server.text('touch', { uri: 'fixture://note' })).to.equal('false');
+    });
+
     it('prints noise between messages, and answers all the same', async () => {
       const server = await start('noise');
       await server.initialize();

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"sort"
@@ -26,6 +27,7 @@ type server struct {
 	calls         map[string]context.CancelFunc
 	cancelled     []string
 	answered      int
+	called        map[string]int
 	initialize    json.RawMessage
 	initialized   bool
 	logLevel      string
@@ -36,6 +38,7 @@ func newServer(out io.Writer) *server {
 	return &server{
 		wire:          &wire{out: out, waiting: map[string]chan message{}},
 		calls:         map[string]context.CancelFunc{},
+		called:        map[string]int{},
 		subscriptions: map[string]bool{},
 	}
 }
@@ -46,7 +49,7 @@ func (s *server) read(ctx context.Context, reader *bufio.Reader) error {
 		var received message
 		if err := json.Unmarshal(line, &received); err != nil {
 			fmt.Fprintf(os.Stderr, "fixture-child: a line of %d bytes is not JSON\n", len(line))
-			s.respondError(json.RawMessage("null"), &rpcError{-32700, "Parse error"})
+			s.respondError(json.RawMessage("null"), &rpcError{Code: -32700, Message: "Parse error"})
 			return
 		}
 		switch {
@@ -103,7 +106,7 @@ func (s *server) start(parent context.Context, request message) {
 		case err != nil:
 			failure, ok := err.(*rpcError)
 			if !ok {
-				failure = &rpcError{-32603, err.Error()}
+				failure = &rpcError{Code: -32603, Message: err.Error()}
 			}
 			s.respondError(request.ID, failure)
 		default:
@@ -132,9 +135,9 @@ func (s *server) dispatch(ctx, process context.Context, request message) (json.R
 		return json.RawMessage(`{}`), nil
 	}
 	if answer, ok := catalogue[request.Method]; ok {
-		return answer(s, request.Params)
+		return answer(&call{server: s, arguments: request.Params, ctx: ctx, process: process})
 	}
-	return nil, &rpcError{-32601, "Method not found: " + request.Method}
+	return nil, &rpcError{Code: -32601, Message: "Method not found: " + request.Method}
 }
 
 func (s *server) handshake(params json.RawMessage) json.RawMessage {
@@ -177,6 +180,7 @@ func (s *server) state() map[string]any {
 		"logLevel":      s.logLevel,
 		"subscriptions": subscribed,
 		"answered":      s.answered,
+		"called":        maps.Clone(s.called),
 		"cancelled":     strings.Join(s.cancelled, " "),
 	}
 }

@@ -67,12 +67,15 @@ func (s *server) call(ctx, process context.Context, params json.RawMessage) (jso
 		} `json:"_meta"`
 	}
 	if err := json.Unmarshal(params, &wanted); err != nil {
-		return nil, &rpcError{-32602, "Invalid params: " + err.Error()}
+		return nil, &rpcError{Code: -32602, Message: "Invalid params: " + err.Error()}
 	}
 	chosen, ok := tools[wanted.Name]
 	if !ok {
-		return nil, &rpcError{-32602, "Unknown tool: " + wanted.Name}
+		return nil, &rpcError{Code: -32602, Message: "Unknown tool: " + wanted.Name}
 	}
+	s.mu.Lock()
+	s.called[wanted.Name]++
+	s.mu.Unlock()
 	if wanted.Arguments == nil {
 		wanted.Arguments = json.RawMessage(`{}`)
 	}
@@ -86,7 +89,7 @@ func (s *server) call(ctx, process context.Context, params json.RawMessage) (jso
 // parse reads the arguments into the struct that value points at.
 func (c *call) parse(value any) error {
 	if err := json.Unmarshal(c.arguments, value); err != nil {
-		return &rpcError{-32602, "Invalid arguments: " + err.Error()}
+		return &rpcError{Code: -32602, Message: "Invalid arguments: " + err.Error()}
 	}
 	return nil
 }

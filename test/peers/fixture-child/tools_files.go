@@ -93,7 +93,7 @@ func grep(c *call) (json.RawMessage, error) {
 	}
 	needle, err := base64.StdEncoding.DecodeString(wanted.NeedleBase64)
 	if err != nil || len(needle) == 0 {
-		return nil, &rpcError{-32602, "Invalid arguments: needleBase64"}
+		return nil, &rpcError{Code: -32602, Message: "Invalid arguments: needleBase64"}
 	}
 	found, read, unread := []string{}, 0, []string{}
 	for _, root := range wanted.Roots {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -46,7 +45,7 @@ func echo(c *call) (json.RawMessage, error) {
 		return nil, err
 	}
 	if len(wanted.Text) == 0 || wanted.Text[0] != '"' {
-		return nil, &rpcError{-32602, "Invalid arguments: text must be a string"}
+		return nil, &rpcError{Code: -32602, Message: "Invalid arguments: text must be a string"}
 	}
 	return json.RawMessage(`{"content":[{"type":"text","text":` + string(wanted.Text) + `}]}`), nil
 }
@@ -102,7 +101,7 @@ func hang(c *call) (json.RawMessage, error) {
 	case <-c.ctx.Done():
 	case <-c.process.Done():
 	}
-	return nil, &rpcError{-32603, "The child is stopping"}
+	return nil, &rpcError{Code: -32603, Message: "The child is stopping"}
 }
 
 func notifyTool(c *call) (json.RawMessage, error) {
@@ -140,12 +139,7 @@ func ask(c *call) (json.RawMessage, error) {
 	if err := c.parse(&wanted); err != nil {
 		return nil, err
 	}
-	// Either end gives the question up: the client's cancellation or the end of the child.
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	stop := context.AfterFunc(c.process, cancel)
-	defer stop()
-	answer, err := c.wire.ask(ctx, wanted.Method, wanted.Params)
+	answer, err := c.put(wanted.Method, wanted.Params)
 	if err != nil {
 		return nil, err
 	}
