@@ -331,7 +331,7 @@ describe('statuses of an MCP endpoint', () => {
     it('answers 502 when what the child says to initialize is no answer', async () => {
       await start({
         child: (link) => {
-          link.onMessage = ({ id }) => link.push(`${JSON.stringify({ jsonrpc: '1.0', id, result: [] })}\n`);
+          link.onMessage = ({ id }) => link.say({ jsonrpc: '2.0', id, error: 'not an object' });
         },
       });
       const answer = await ask(app, { body: INITIALIZE });
