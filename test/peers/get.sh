@@ -12,5 +12,6 @@ name=${1:?which peer?}
   exit 2
 }
 cd "$here/$name"
-keys=$(find . -type f \( -name build.sh -o -name go.mod -o -name go.sum -o -name '*.go' -o -name 'Cargo.*' -o -name '*.rs' -o -name requirements.txt \) | sort)
+keys=$(find . -type f \( -name build.sh -o -name go.mod -o -name go.sum -o -name '*.go' -o -name 'Cargo.*' -o -name '*.rs' -o -name requirements.txt \
+  -o -name 'package*.json' -o -name pom.xml -o -name '*.java' -o -name jars.sha256 \) | sort)
 cached "peer-$name" "$keys" nice ./build.sh

@@ -32,6 +32,8 @@ type action struct {
 	Name      string          `json:"name"`
 	Arguments json.RawMessage `json:"arguments"`
 	Progress  bool            `json:"progress"`
+	Cancel    bool            `json:"cancel"`
+	Level     string          `json:"level"`
 	TimeoutMs int             `json:"timeoutMs"`
 }
 
@@ -60,6 +62,8 @@ type conversation struct {
 	asked    []string
 	logged   int
 	progress []float64
+	// giveUp is called at the first progress of a call that is to be cancelled.
+	giveUp context.CancelFunc
 }
 
 // watched adds the headers to every request, and notes the session id and the status of the last refusal, which the SDK's errors do not
@@ -112,7 +116,11 @@ func (c *conversation) open(ctx context.Context, mode string) (any, error) {
 		ProgressNotificationHandler: func(_ context.Context, request *mcp.ProgressNotificationClientRequest) {
 			c.mu.Lock()
 			c.progress = append(c.progress, request.Params.Progress)
+			giveUp := c.giveUp
 			c.mu.Unlock()
+			if giveUp != nil {
+				giveUp()
+			}
 		},
 	})
 	client.AddRoots(&mcp.Root{URI: "file:///go-client", Name: "go-client"})
@@ -162,6 +170,8 @@ func (c *conversation) perform(wanted action) (any, error) {
 		return names, nil
 	case "ping":
 		return map[string]any{}, c.session.Ping(ctx, nil)
+	case "level":
+		return map[string]any{}, c.session.SetLoggingLevel(ctx, &mcp.SetLoggingLevelParams{Level: mcp.LoggingLevel(wanted.Level)})
 	case "call":
 		return c.call(ctx, wanted)
 	}
@@ -170,13 +180,17 @@ func (c *conversation) perform(wanted action) (any, error) {
 
 func (c *conversation) call(ctx context.Context, wanted action) (any, error) {
 	c.mu.Lock()
-	c.asked, c.progress, c.logged = []string{}, []float64{}, 0
+	c.asked, c.progress, c.logged, c.giveUp = []string{}, []float64{}, 0, nil
+	if wanted.Cancel {
+		ctx, c.giveUp = context.WithCancel(ctx)
+		defer c.giveUp()
+	}
 	c.mu.Unlock()
 	if wanted.Arguments == nil {
 		wanted.Arguments = json.RawMessage(`{}`)
 	}
 	params := &mcp.CallToolParams{Name: wanted.Name, Arguments: wanted.Arguments}
-	if wanted.Progress {
+	if wanted.Progress || wanted.Cancel {
 		params.SetProgressToken("progress")
 	}
 	result, err := c.session.CallTool(ctx, params)

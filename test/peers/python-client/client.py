@@ -6,7 +6,9 @@ action, each line on stdout what came of it, in the same order:
 
     {"do": "initialize"}                                   opens a session; with "mode": "auto" as the SDK does by default
     {"do": "tools"}                                        names of the tools
-    {"do": "call", "name": "echo", "arguments": {...}}     one call; "progress": true collects its progress, "timeoutMs" bounds it
+    {"do": "call", "name": "echo", "arguments": {...}}     one call; "progress": true collects its progress, "timeoutMs" bounds it,
+                                                           "cancel": true gives it up, as the SDK does that, at its first progress
+    {"do": "level", "level": "info"}                       asks for log messages from that level on
     {"do": "ping"}
     {"do": "close"}                                        ends the session (DELETE) and the program; so does the end of stdin
 
@@ -24,6 +26,7 @@ import sys
 import time
 from urllib.parse import parse_qsl, urlsplit
 
+import anyio
 import httpx2
 import mcp_types as types
 from mcp import Client, MCPError
@@ -160,23 +163,34 @@ class Conversation:
         if action["do"] == "ping":
             await self.client.send_ping()
             return {}
+        if action["do"] == "level":
+            await self.client.set_logging_level(action["level"])
+            return {}
         if action["do"] == "call":
             return await self.call(action)
         raise RuntimeError(f"no such action: {action['do']}")
 
     async def call(self, action: dict) -> dict:
         steps: list[float] = []
-
-        async def progress(done: float, total: float | None, message: str | None) -> None:
-            steps.append(done)
-
+        cancel = action.get("cancel", False)
+        result = None
         asked, logged = len(self.asked), len(self.logged)
-        result = await self.client.call_tool(
-            action["name"],
-            action.get("arguments", {}),
-            read_timeout_seconds=action["timeoutMs"] / 1000 if "timeoutMs" in action else None,
-            progress_callback=progress if action.get("progress") else None,
-        )
+        # The SDK gives a call up when the scope that it runs in is cancelled.
+        with anyio.CancelScope() as scope:
+
+            async def progress(done: float, total: float | None, message: str | None) -> None:
+                steps.append(done)
+                if cancel:
+                    scope.cancel()
+
+            result = await self.client.call_tool(
+                action["name"],
+                action.get("arguments", {}),
+                read_timeout_seconds=action["timeoutMs"] / 1000 if "timeoutMs" in action else None,
+                progress_callback=progress if cancel or action.get("progress") else None,
+            )
+        if result is None:
+            raise RuntimeError("cancelled")
         answer = result.model_dump(by_alias=True, exclude_none=True, mode="json")
         return answer | {"progress": steps, "asked": self.asked[asked:], "logged": len(self.logged) - logged}
 
