@@ -15,7 +15,10 @@ export type PeerName =
   | 'forge'
   | 'forgejo-mcp-rs'
   | 'go-client'
-  | 'python-client';
+  | 'inspector'
+  | 'java-client'
+  | 'python-client'
+  | 'rust-client';
 
 const PEERS = resolve(__dirname, '../peers');
 const ANSWER_DEADLINE_MS = 60_000;
@@ -211,11 +214,38 @@ export interface OAuthSettings {
   readonly documentUrl?: string;
 }
 
-/** The official Python or Go client, driven action by action: see test/peers/python-client/client.py. */
-export class ScriptedClient extends JsonLinesProcess {
+/** A client of any official SDK, driven action by action: see test/peers/python-client/client.py. */
+export interface DrivenClient {
+  /** Does one action and gives what came of it, a failure too. */
+  do(action: string, more?: object): Promise<ClientAnswer>;
+  /** Does one action and gives its result; throws if it failed. */
+  must(action: string, more?: object): Promise<any>;
+  /** Ends it and its session. */
+  stop(): Promise<void>;
+}
+
+/** An official SDK that is driven as a program of its own. */
+export type ScriptedKind = 'python' | 'go' | 'rust' | 'java';
+
+/** The program of a client, and its arguments before the URL. */
+async function program(kind: ScriptedKind): Promise<[string, ...string[]]> {
+  const folder = await peerFolder(`${kind}-client`);
+  switch (kind) {
+    case 'python':
+      return [join(folder, 'bin/python'), join(PEERS, 'python-client/client.py')];
+    case 'java':
+      return ['java', '-XX:TieredStopAtLevel=1', '-cp', `${folder}:${folder}/lib/*`, 'JavaClient'];
+    case 'go':
+    case 'rust':
+      return [join(folder, `${kind}-client`)];
+  }
+}
+
+/** An official client, driven action by action: see test/peers/python-client/client.py. */
+export class ScriptedClient extends JsonLinesProcess implements DrivenClient {
   /** @param token goes by the environment, so that it is in no process list. @param oauth has the Python one log in by itself. */
   static async start(
-    kind: 'python' | 'go',
+    kind: ScriptedKind,
     url: string,
     token?: string,
     headers?: Readonly<Record<string, string>>,
@@ -226,9 +256,8 @@ export class ScriptedClient extends JsonLinesProcess {
       ...(headers ? { MCP_HEADERS: JSON.stringify(headers) } : {}),
       ...(oauth ? { MCP_OAUTH: JSON.stringify(oauth) } : {}),
     };
-    if (kind === 'go') return new ScriptedClient(join(await peerFolder('go-client'), 'go-client'), [url], environment);
-    const python = join(await peerFolder('python-client'), 'bin/python');
-    return new ScriptedClient(python, [join(PEERS, 'python-client/client.py'), url], environment);
+    const [command, ...before] = await program(kind);
+    return new ScriptedClient(command, [...before, url], environment);
   }
 
   /**
@@ -257,5 +286,9 @@ export class ScriptedClient extends JsonLinesProcess {
     const answer = await this.do(action, more);
     if (!answer.ok) throw new Error(`${action} failed: ${JSON.stringify(answer.error)}`);
     return answer.result;
+  }
+
+  async stop(): Promise<void> {
+    await this.end();
   }
 }
