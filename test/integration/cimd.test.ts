@@ -211,7 +211,11 @@ describe('CIMD: the fetch of a client metadata document', () => {
       ['no UTF-8', { body: base64(Buffer.from([0x7b, 0xff, 0xfe, 0x7d])) }],
       [
         'the document of another client',
-        { body: base64(JSON.stringify({ client_id: 'https://x.org/c', redirect_uris: ['https://x.org/cb'] })) },
+        {
+          body: base64(
+            JSON.stringify({ client_id: 'https://x.org/c', client_name: 'n', redirect_uris: ['https://x.org/cb'] }),
+          ),
+        },
       ],
       [
         'a secret',
@@ -219,6 +223,7 @@ describe('CIMD: the fetch of a client metadata document', () => {
           body: base64(
             JSON.stringify({
               client_id: `https://${HOST}/mcp/client.json`,
+              client_name: 'n',
               redirect_uris: ['http://localhost/cb'],
               client_secret: 'x',
             }),
@@ -235,6 +240,7 @@ describe('CIMD: the fetch of a client metadata document', () => {
     it('takes exactly 5 KiB', async () => {
       const document = {
         client_id: `https://${HOST}/mcp/client.json`,
+        client_name: 'Agent',
         redirect_uris: ['http://localhost/cb'],
         pad: '',
       };

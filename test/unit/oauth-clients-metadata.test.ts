@@ -151,7 +151,15 @@ describe('client metadata', () => {
   });
 
   describe('from a document', () => {
-    const base = { redirect_uris: ['https://client.example/cb'] };
+    const base = { client_name: 'Agent', redirect_uris: ['https://client.example/cb'] };
+
+    for (const name of [undefined, null, '', ' \u200b ']) {
+      it(`refuses the name ${JSON.stringify(name)}, which a registration may have [2025-11-25/authorization/28]`, () => {
+        const input = { ...base, client_name: name };
+        expect(codeOf(() => normalise(input, DOCUMENT))).to.equal('CLIENT_METADATA_INVALID');
+        expect(normalise(input)).to.not.have.property('client_name');
+      });
+    }
 
     for (const method of ['client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt']) {
       it(`refuses ${method}, because nobody would tell the client that it is public`, () => {

@@ -389,7 +389,7 @@ describe('client metadata documents', () => {
     ]) {
       const { host, documents } = make();
       host.answer = async () =>
-        host.document(JSON.stringify({ client_id: other, redirect_uris: ['http://localhost/cb'] }));
+        host.document(JSON.stringify({ client_id: other, client_name: 'n', redirect_uris: ['http://localhost/cb'] }));
       expect((await errorOf(documents.find(ID))).code, String(other)).to.equal('CLIENT_METADATA_INVALID');
     }
   });
@@ -398,19 +398,27 @@ describe('client metadata documents', () => {
     ['is no JSON', '{', 'CLIENT_METADATA_INVALID'],
     ['is no object', '[]', 'CLIENT_METADATA_INVALID'],
     [
+      'has no id',
+      JSON.stringify({ client_name: 'n', redirect_uris: ['http://localhost/'] }),
+      'CLIENT_METADATA_INVALID',
+    ],
+    ['has no name', JSON.stringify({ client_id: ID, redirect_uris: ['http://localhost/'] }), 'CLIENT_METADATA_INVALID'],
+    ['has no redirect URIs', JSON.stringify({ client_id: ID, client_name: 'n' }), 'CLIENT_REDIRECT_INVALID'],
+    [
       'has a wrong redirect URI',
-      JSON.stringify({ client_id: ID, redirect_uris: ['http://x/'] }),
+      JSON.stringify({ client_id: ID, client_name: 'n', redirect_uris: ['http://x/'] }),
       'CLIENT_REDIRECT_INVALID',
     ],
     [
       'has a secret',
-      JSON.stringify({ client_id: ID, redirect_uris: ['http://localhost/'], client_secret: 'x' }),
+      JSON.stringify({ client_id: ID, client_name: 'n', redirect_uris: ['http://localhost/'], client_secret: 'x' }),
       'CLIENT_METADATA_INVALID',
     ],
     [
       'uses a shared secret',
       JSON.stringify({
         client_id: ID,
+        client_name: 'n',
         redirect_uris: ['http://localhost/'],
         token_endpoint_auth_method: 'client_secret_post',
       }),

@@ -50,6 +50,10 @@ export function normaliseClientMetadata(
   checkAuthMethod(member, source);
   const name = text('client_name', member('client_name'));
   const clientName = name === undefined ? undefined : displayName(name);
+  // MCP 2025-11-25, 'Client ID Metadata Documents': a document has a name; a registration may do without (RFC 7591, 2).
+  if (clientName === undefined && source.kind === 'document') {
+    throw invalidMetadata('A client metadata document must have a client_name.');
+  }
   const clientUri = homePage(member('client_uri'), source);
   return {
     ...redirects(member('redirect_uris'), policy),
