@@ -20,6 +20,7 @@ import { createApp } from './http/app';
 import { listen, type Listener } from './http/listener';
 import { BodyReader } from './http/mcp/body';
 import { KeptStreams } from './http/mcp/session-streams';
+import { SseConnections } from './http/mcp/sse-connections';
 import { Streams } from './http/mcp/stream';
 import { ALL_VERSIONS } from './http/modern/envelope';
 import { opsHandler, ReadinessProbe } from './http/ops';
@@ -221,6 +222,11 @@ async function build(
         bodies,
         streams,
         kept,
+        sse: new SseConnections({
+          maxPerUser: config.http.maxSseConnectionsPerUser,
+          maxTotal: config.http.maxSseConnections,
+          initializeMs: seconds(config.http.sseInitializeTimeout),
+        }),
         jsonMs: seconds(config.http.jsonTimeout),
         primeMs: seconds(config.http.primeAfter),
         acceptMs: 30_000,

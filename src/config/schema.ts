@@ -65,6 +65,13 @@ const http = z.strictObject({
   replaySessionBytes: bytes({ min: 0 }).prefault('4Mi').describe('Messages of one session that are kept at most.'),
   replayTotalBytes: bytes({ min: 0 }).prefault('64Mi').describe('Messages of all sessions that are kept at most.'),
   replayStreams: integer({ min: 1 }).prefault(64).describe('Streams that one session keeps at most.'),
+  maxSseConnections: integer({ min: 0 })
+    .prefault(200)
+    .describe('Connections by the transport of 2024-11-05 (`/sse`) at once; 0: none are served.'),
+  maxSseConnectionsPerUser: integer({ min: 1 }).prefault(10).describe('The same of one user.'),
+  sseInitializeTimeout: duration({ min: 1 })
+    .prefault('30s')
+    .describe('Time for a client of the transport of 2024-11-05 to open its session.'),
   keepalive: duration({ min: 1, max: 60 })
     .prefault('15s')
     .describe('Silence on an event stream after which a comment is sent.'),

@@ -17,7 +17,9 @@ import { checkHost, checkOrigin, type GuardOptions } from './guard';
 import { del } from './mcp/delete';
 import { get } from './mcp/get';
 import { post } from './mcp/post';
-import { authenticate, findServer, methodNotAllowed, type FindServer, type McpOptions } from './mcp/routes';
+import { authenticate, findServer, methodNotAllowed, sseMethodNotAllowed } from './mcp/routes';
+import type { FindServer, McpOptions } from './mcp/routes';
+import { sseGet, ssePost } from './mcp/sse';
 import { notFound } from './pages/not-found';
 
 export interface AppOptions {
@@ -42,6 +44,9 @@ export interface LoginOptions {
 
 /** Paths of an MCP endpoint: the default server's, and every server's by name. */
 const ENDPOINTS = ['/mcp', '/servers/:name/mcp'];
+
+/** The same for clients that speak the transport of 2024-11-05 only. */
+const SSE_ENDPOINTS = ['/sse', '/servers/:name/sse'];
 
 /** Paths of pages for people. */
 const HOME = '/';
@@ -72,6 +77,10 @@ export function createApp(options: AppOptions): RequestListener {
   routes.get(ENDPOINTS, admit, get(mcp));
   routes.delete(ENDPOINTS, admit, del(mcp));
   routes.all(ENDPOINTS, methodNotAllowed);
+  routes.head(SSE_ENDPOINTS, sseMethodNotAllowed);
+  routes.get(SSE_ENDPOINTS, admit, sseGet(mcp));
+  routes.post(SSE_ENDPOINTS, admit, ssePost(mcp));
+  routes.all(SSE_ENDPOINTS, sseMethodNotAllowed);
 
   if (options.login !== undefined) {
     const { callback: back, connections, home, pages: login } = options.login;

@@ -14,6 +14,7 @@ import { createApp, type AppOptions } from '../../src/http/app';
 import { listen, type Listener } from '../../src/http/listener';
 import { BodyReader } from '../../src/http/mcp/body';
 import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-streams';
+import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connections';
 import { Streams } from '../../src/http/mcp/stream';
 import { SessionIds } from '../../src/sessions/ids';
 import type { SessionRecord, SessionStore, SpawnRequest } from '../../src/sessions/ports';
@@ -114,6 +115,7 @@ export interface Changes {
   readonly jsonMs?: number;
   readonly primeMs?: number;
   readonly replay?: Partial<ReplayLimits>;
+  readonly sse?: Partial<SseLimits>;
   readonly maxCallsInFlight?: number;
   readonly keepaliveMs?: number;
   readonly stallMs?: number;
@@ -136,6 +138,7 @@ export interface GatewayApp {
   readonly log: KeptLog;
   readonly streams: Streams;
   readonly kept: KeptStreams;
+  readonly sse: SseConnections;
   readonly bodies: BodyReader;
   /** The children, oldest first. */
   readonly children: FakeLink[];
@@ -216,6 +219,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     seal: new StateSeal([randomBytes(32)], systemClock),
     versions: ALL_VERSIONS,
   });
+  const sse = new SseConnections({ maxPerUser: 10, maxTotal: 200, initializeMs: 30_000, ...changes.sse });
   const app = createApp({
     exchange: {
       log,
@@ -237,6 +241,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
       bodies,
       streams,
       kept,
+      sse,
       jsonMs: changes.jsonMs ?? 10_000,
       primeMs: changes.primeMs ?? 50,
       acceptMs: changes.acceptMs ?? 10_000,
@@ -258,6 +263,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     log,
     streams,
     kept,
+    sse,
     bodies,
     children,
     seen,

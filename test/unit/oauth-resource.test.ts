@@ -40,7 +40,7 @@ describe('resource URLs', () => {
     expect(urls.audiences('other')).to.deep.equal([`${BASE}/servers/other/mcp`]);
   });
 
-  it('understands what clients call them: slashes, host case, the bare origin', () => {
+  it('understands what clients call them: slashes, host case, the bare origin [2025-06-18/authorization/21]', () => {
     for (const name of [BASE, `${BASE}/`, `${BASE}/mcp/`, 'HTTPS://MCP.example:443/mcp', `${BASE}/servers/main/mcp`]) {
       expect(urls.canonical(name), name).to.equal(`${BASE}/mcp`);
     }
@@ -63,6 +63,18 @@ describe('resource URLs', () => {
     ]) {
       expect(urls.canonical(name), name).to.equal(undefined);
     }
+  });
+
+  it('knows the URLs of the transport of 2024-11-05, which are the same resources', () => {
+    for (const [path, resource] of [
+      ['/sse', '/mcp'],
+      ['/servers/other/sse', '/servers/other/mcp'],
+    ] as const) {
+      expect(urls.canonical(`${BASE}${path}`)).to.equal(`${BASE}${resource}`);
+      const document = resourceMetadata(urls, `/.well-known/oauth-protected-resource${path}`);
+      expect(document?.resource, 'what the client compares with the URL that it has').to.equal(`${BASE}${path}`);
+    }
+    expect(urls.audiences('main').join(' ')).to.not.contain('/sse');
   });
 
   it('refuses a public URL with a path, and a default server that is none', () => {

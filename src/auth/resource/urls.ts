@@ -2,6 +2,7 @@
 
 /** Path of the default server. */
 const DEFAULT_PATH = '/mcp';
+const SSE_PATH = '/sse';
 
 export class ResourceUrls {
   /** The gateway's public base URL without a trailing slash; the authorization server's issuer as well. */
@@ -9,6 +10,8 @@ export class ResourceUrls {
   readonly #defaultServer: string;
   /** Paths with the server that answers there. */
   readonly #paths = new Map<string, string>();
+  /** The same for the transport of 2024-11-05. Tokens never name these: a client that asks for one gets a token for the server's own URL. */
+  readonly #ssePaths = new Map<string, string>();
 
   /**
    * @param publicUrl the gateway's public origin.
@@ -22,7 +25,11 @@ export class ResourceUrls {
     this.base = url.origin;
     this.#defaultServer = defaultServer;
     this.#paths.set(DEFAULT_PATH, defaultServer);
-    for (const server of servers) this.#paths.set(`/servers/${server}/mcp`, server);
+    this.#ssePaths.set(SSE_PATH, defaultServer);
+    for (const server of servers) {
+      this.#paths.set(`/servers/${server}/mcp`, server);
+      this.#ssePaths.set(`/servers/${server}${SSE_PATH}`, server);
+    }
   }
 
   /** The resource that tokens for a server name as their audience. */
@@ -47,7 +54,7 @@ export class ResourceUrls {
 
   /** The server at a path of ours. */
   serverAt(path: string): string | undefined {
-    return this.#paths.get(path);
+    return this.#paths.get(path) ?? this.#ssePaths.get(path);
   }
 
   /**
@@ -59,7 +66,7 @@ export class ResourceUrls {
     if (url === null || url.origin !== this.base || url.search !== '' || url.hash !== '') return undefined;
     if (url.username !== '' || url.password !== '') return undefined;
     const path = url.pathname.endsWith('/') ? url.pathname.slice(0, -1) : url.pathname;
-    const server = path === '' ? this.#defaultServer : this.#paths.get(path);
+    const server = path === '' ? this.#defaultServer : this.serverAt(path);
     return server === undefined ? undefined : this.of(server);
   }
 }

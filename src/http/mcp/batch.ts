@@ -3,7 +3,7 @@ import { AppError } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import type { Outgoing } from '../handler';
 import { accepted, answerFailure, deliver, jsonMsOf } from './answers';
-import type { ClientBatch } from './message';
+import type { ClientBatch, ClientMessage } from './message';
 import { PostSink } from './post-sink';
 import type { Admitted, McpOptions } from './routes';
 import { checkScope } from './step-up';
@@ -14,7 +14,7 @@ const LAST_WITH_BATCHES = '2025-03-26';
 /**
  * Serves a batch: 202 where it asks for nothing, else one answer to every request, as a JSON array when they come soon and as events otherwise. What
  * would refuse a single message refuses the whole batch before anything of it was passed on; what fails after that is that entry's own answer.
- * @throws AppError `INVALID_REQUEST` in sessions of later revisions and for an `initialize`, `AUTH_SCOPE`.
+ * Throws as {@link checkBatch}.
  */
 export async function batch(
   options: McpOptions,
@@ -23,21 +23,7 @@ export async function batch(
   handle: SessionHandle,
   { messages }: ClientBatch,
 ): Promise<void> {
-  if ((handle.protocolVersion ?? '') > LAST_WITH_BATCHES) {
-    throw new AppError(
-      'INVALID_REQUEST',
-      'Batches are not served in this revision. Send every JSON-RPC message in a request of its own.',
-    );
-  }
-  let requests = 0;
-  for (const entry of messages) {
-    if (entry.kind !== 'request') continue;
-    requests += 1;
-    if (entry.message.method === 'initialize') {
-      throw new AppError('INVALID_REQUEST', 'The request "initialize" must not be part of a batch.');
-    }
-    await checkScope(exchange, handle, entry.message);
-  }
+  const requests = await checkBatch(exchange, handle, messages);
   if (requests === 0) {
     for (const entry of messages) if (entry.kind !== 'request') await deliver(options.acceptMs, handle, entry);
     accepted(res);
@@ -61,4 +47,31 @@ export async function batch(
   }
   await Promise.all(answered);
   sink.finish();
+}
+
+/**
+ * Whether a batch may be served in this session, and with this token; resolves with how many requests are in it.
+ * @throws AppError `INVALID_REQUEST` in sessions of later revisions and for an `initialize`, `AUTH_SCOPE`.
+ */
+export async function checkBatch(
+  exchange: Admitted,
+  handle: SessionHandle,
+  messages: readonly ClientMessage[],
+): Promise<number> {
+  if ((handle.protocolVersion ?? '') > LAST_WITH_BATCHES) {
+    throw new AppError(
+      'INVALID_REQUEST',
+      'Batches are not served in this revision. Send every JSON-RPC message in a request of its own.',
+    );
+  }
+  let requests = 0;
+  for (const entry of messages) {
+    if (entry.kind !== 'request') continue;
+    requests += 1;
+    if (entry.message.method === 'initialize') {
+      throw new AppError('INVALID_REQUEST', 'The request "initialize" must not be part of a batch.');
+    }
+    await checkScope(exchange, handle, entry.message);
+  }
+  return requests;
 }

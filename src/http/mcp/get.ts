@@ -5,6 +5,7 @@ import { checkGetAccept, checkProtocolVersion, lastEventIdOf, sessionIdOf } from
 import { admittedOf, type Admitted, type McpOptions } from './routes';
 import type { ReplayStream } from './replay';
 import type { SessionStreams } from './session-streams';
+import { isSseGet, sseGet } from './sse';
 import { EventStream } from './stream';
 
 /**
@@ -15,7 +16,12 @@ import { EventStream } from './stream';
  * same must not come back (WHATWG HTML, 9.2.3). A GET stream that is not kept any more is begun anew, and its client told of the loss.
  */
 export function get(options: McpOptions): Handler {
-  return async (req, res) => {
+  const sse = sseGet(options);
+  return async (req, res, next) => {
+    if (isSseGet(req)) {
+      await sse(req, res, next);
+      return;
+    }
     const exchange = admittedOf(res);
     checkGetAccept(req);
     checkProtocolVersion(req);

@@ -6,10 +6,16 @@ import { checkContentType, checkPostAccept } from './headers';
 import { legacy } from './legacy';
 import { parseBody, type ClientBody } from './message';
 import { admittedOf, type McpOptions } from './routes';
+import { isSsePost, ssePost } from './sse';
 
 /** Serves POST. Order of refusals: headers (406, 415), body (413, 400), then what {@link legacy} or {@link modern} says. */
 export function post(options: McpOptions): Handler {
-  return async (req, res) => {
+  const sse = ssePost(options);
+  return async (req, res, next) => {
+    if (isSsePost(req)) {
+      await sse(req, res, next);
+      return;
+    }
     const exchange = admittedOf(res);
     checkPostAccept(req);
     checkContentType(req);

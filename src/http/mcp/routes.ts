@@ -8,6 +8,7 @@ import { exchangeOf, type Exchange } from '../exchange';
 import type { Handler, Incoming, Outgoing } from '../handler';
 import type { BodyReader } from './body';
 import type { KeptStreams } from './session-streams';
+import type { SseConnections } from './sse-connections';
 import type { Streams } from './stream';
 
 /** Finds a server by the name in the path; without a name, the default one. */
@@ -22,6 +23,8 @@ export interface McpOptions {
   readonly streams: Streams;
   /** What clients that lost a connection may come back for. */
   readonly kept: KeptStreams;
+  /** Connections of the transport of 2024-11-05. */
+  readonly sse: SseConnections;
   /** Milliseconds until a call without a word from the child is answered as an event stream. */
   readonly jsonMs: number;
   /** The same where the stream can say its name at once (from 2025-11-25 on), so that the call can be resumed. */
@@ -86,4 +89,10 @@ export function goneSignal(res: Outgoing): AbortSignal {
 export function methodNotAllowed(_req: Incoming, res: Outgoing): never {
   res.setHeader('Allow', 'GET, POST, DELETE, OPTIONS');
   throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. An MCP endpoint has POST, GET and DELETE.');
+}
+
+/** A method that an endpoint of the transport of 2024-11-05 does not have. */
+export function sseMethodNotAllowed(_req: Incoming, res: Outgoing): never {
+  res.setHeader('Allow', 'GET, POST, OPTIONS');
+  throw new AppError('METHOD_NOT_ALLOWED', 'Method not allowed. This endpoint has GET, and POST for its connections.');
 }
