@@ -323,6 +323,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('goes on for 50 generations with one record', async () => {
+      cites('2025-03-26/authorization/29', '2025-03-26/authorization/36');
       let { refresh } = await client.login();
       for (let count = 0; count < 50; count += 1) {
         const { status, body } = await client.refresh(refresh);

@@ -334,7 +334,7 @@ describe('channel', () => {
       expect(bench.observer.calls).to.deep.equal([{ method: 'tools/call', outcome: 'deadline', seconds: 60 }]);
     });
 
-    it('are each call’s own', async () => {
+    it('are each call’s own [2024-11-05/lifecycle/16, 2025-03-26/lifecycle/16]', async () => {
       const first = begin(aRequest(1));
       bench.clock.advance(30_000);
       const second = begin(aRequest(2));

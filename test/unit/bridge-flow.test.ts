@@ -32,6 +32,7 @@ describe('back-pressure', () => {
   const small = { jsonrpc: '2.0', method: 'notifications/message', params: { data: 'x' } };
 
   it('stops reading the child while a stream has too much waiting, and reads on when it has taken it', async () => {
+    cites('2024-11-05/progress/6');
     const sink = new FakeSink();
     bench.channel.listen(sink);
     const first = gate();

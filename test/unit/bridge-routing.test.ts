@@ -149,6 +149,7 @@ describe('routing of what the child says', () => {
     });
 
     it('that concern the server go to the GET stream, even where one call is in flight', () => {
+      cites('2025-03-26/transports/26');
       const stream = listen();
       const { sink } = begin(1);
       bench.link.say(changed);
@@ -216,6 +217,7 @@ describe('routing of what the child says', () => {
     });
 
     it('go to the only call in flight under an id of ours, and its answer goes back under the child’s', async () => {
+      cites('2025-03-26/transports/19');
       const stream = listen();
       const { sink } = begin(1);
       bench.link.say(ask(1));

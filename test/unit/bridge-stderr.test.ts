@@ -50,7 +50,7 @@ describe("the child's stderr", () => {
     expect(lines.at(-1)).to.equal('(51 more lines within 10 seconds were dropped)');
   });
 
-  it('reaches the observer of its channel, and never its client', async () => {
+  it('reaches the observer of its channel, and never its client [2025-11-25/transports/4]', async () => {
     const { link, observer, channel } = openBench();
     link.stderr('panic: oh no\nunfinished');
     link.exit({ reason: 'exited', code: 2 });

@@ -69,7 +69,7 @@ describe('tools as the child describes them', () => {
     expect(await bench.channel.tool('writes')).to.deep.equal({ readOnly: false, mirrored: [] });
   });
 
-  it('reads all pages', async () => {
+  it('reads all pages [2024-11-05/pagination/3, 2024-11-05/pagination/4]', async () => {
     pages = {
       '': { tools: [PLAIN], nextCursor: 'b' },
       b: { tools: [WRITES], nextCursor: 'c' },

@@ -140,6 +140,7 @@ describe('statuses of an MCP endpoint', () => {
     });
 
     it('answers 401 with error="invalid_token" when a token came that is not valid', async () => {
+      cites('2024-11-05/transports/7', '2025-03-26/authorization/26');
       const answer = await post(undefined, INITIALIZE, { authorization: 'Bearer bad' });
       expect(answer.status).to.equal(401);
       expect(answer.headers['www-authenticate']).to.contain('error="invalid_token"');

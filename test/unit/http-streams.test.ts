@@ -70,6 +70,7 @@ describe('streams of an MCP endpoint', () => {
     });
 
     it('is answered as an event stream when the child is silent for too long', async () => {
+      cites('2025-03-26/transports/20', '2025-03-26/transports/21');
       await start({ jsonMs: 20 });
       const asked = next();
       const answer = await stream(app, { method: 'POST', ...session(), body: CALL });

@@ -136,7 +136,7 @@ describe('freshness of a document', () => {
     });
   }
 
-  it('keeps within its bounds whatever is said', () => {
+  it('keeps within its bounds whatever is said [2025-11-25/authorization/32]', () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), fc.string(), (cacheControl, expires, age) => {
         expect(freshFor({ cacheControl, expires, age }, bounds, wall)).to.be.within(bounds.min, bounds.max);

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Backend, BackendSpec } from '../../src/backends/contract';
 import { AppError } from '../../src/errors';
 import { spawnWith, userLabel } from '../../src/sessions/spawn';
+import { cites } from '../requirements';
 import { aRequest, RecordingObserver } from '../support/channel';
 import { anAuth, aServer, refusal } from '../support/fake-sessions';
 import { FakeClock, FakeLink, FakeSink } from '../support/fake-link';
@@ -60,6 +61,7 @@ describe('spawning over a backend', () => {
   });
 
   it('takes limits and times from the server, and the shorter time for initialize', async () => {
+    cites('2025-03-26/lifecycle/18');
     const { spawn, clock, link, observer } = setUp();
     const channel = await spawn(request, new AbortController().signal);
     const sink = new FakeSink();
