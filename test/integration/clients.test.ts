@@ -1,6 +1,15 @@
 /** Every official client in a whole conversation with a real child behind the gateway; what each does by itself is in docs/clients.md. */
 import { expect } from 'chai';
-import { cancels, isCut, opens, QUESTIONS, SDK_CLIENTS, startsAgain, talks } from '../support/conversation';
+import {
+  cancels,
+  isCut,
+  losesItsChild,
+  opens,
+  QUESTIONS,
+  SDK_CLIENTS,
+  startsAgain,
+  talks,
+} from '../support/conversation';
 import { CuttingProxy } from '../support/cutting-proxy';
 import { type Forge, startForge } from '../support/forge';
 import { type LocalGateway, startGateway } from '../support/gateway';
@@ -52,7 +61,16 @@ describe('official clients', function () {
       it('lists, calls, answers what it is asked, and shows progress and log messages', () => talks(real, client));
       it('gives a call up', () => cancels(real, client));
       it('goes on after its connections were cut', () => isCut(real, client, proxy));
-      it('begins again when its session has ended', () => startsAgain(real, client, proxy));
+      it('begins again when its child has died', async () => {
+        await losesItsChild(client);
+        await startsAgain(real, client, proxy);
+      });
+      if (real.habits.ended === 'has no sessions') return;
+      it('begins again when its session was deleted', async () => {
+        const headers = { authorization: `Bearer ${token}`, 'mcp-session-id': proxy.session! };
+        expect((await fetch(gateway.url, { method: 'DELETE', headers })).status).to.equal(204);
+        await startsAgain(real, client, proxy);
+      });
     });
   }
 

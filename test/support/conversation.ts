@@ -172,11 +172,15 @@ export async function isCut({ habits }: RealClient, client: DrivenClient, proxy:
   expect(proxy.exchanges.at(-1)?.session).to.equal(session);
 }
 
-/** Its child dies during a call: the call ends with an error, and the next one begins a new session, by itself or its user's doing. */
-export async function startsAgain(real: RealClient, client: DrivenClient, proxy: CuttingProxy): Promise<void> {
-  const { session } = proxy;
+/** Its child dies during a call, which ends with an error. */
+export async function losesItsChild(client: DrivenClient): Promise<void> {
   const killed = await client.do('call', call('exit', { code: 3 }));
   expect(failed(killed), JSON.stringify(killed)).to.equal(true);
+}
+
+/** Its session has ended: the next call begins a new one, by itself or by its user's doing. */
+export async function startsAgain(real: RealClient, client: DrivenClient, proxy: CuttingProxy): Promise<void> {
+  const { session } = proxy;
   proxy.forget();
   const next = await client.do('call', call('echo', { text: 'anew' }));
   if (real.habits.ended === 'has no sessions') {
