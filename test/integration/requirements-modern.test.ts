@@ -255,6 +255,7 @@ describe('requirements of MCP 2026-07-28', function () {
         '2026-07-28/streamable-http/1',
         '2026-07-28/streamable-http/14',
         '2026-07-28/streamable-http/18',
+        '2026-07-28/streamable-http/19',
         '2026-07-28/basic/1',
         '2026-07-28/basic/6',
         '2026-07-28/transports/2',
@@ -332,7 +333,8 @@ describe('requirements of MCP 2026-07-28', function () {
       }
     });
 
-    it('of lists are the same over any connection, whatever was asked before [2026-07-28/prompts/4]', async () => {
+    it('of lists are the same over any connection, whatever was asked before', async () => {
+      cites('2026-07-28/prompts/4', '2026-07-28/tools/7', '2026-07-28/basic/26');
       const client = clientOf('fixture');
       const lists = async (from: StatelessClient): Promise<unknown[]> =>
         Promise.all(
@@ -383,6 +385,14 @@ describe('requirements of MCP 2026-07-28', function () {
     expect(logged(await client.tool('notify', { n: 2 }))).to.deep.equal([]);
   });
 
+  it('a log level that there is not is refused with -32602 [2026-07-28/logging/5]', async () => {
+    const client = clientOf('fixture');
+    for (const level of ['loud', 3, null]) {
+      const { answer } = await client.tool('echo', { text: 'x' }, { [`${META}logLevel`]: level });
+      expect(answer.error?.code, String(level)).to.equal(-32602);
+    }
+  });
+
   describe('input that a result requires', () => {
     it('is asked for by keys of their own and a sealed state, and completes the call under another id', async () => {
       cites(
@@ -428,7 +438,7 @@ describe('requirements of MCP 2026-07-28', function () {
     const accept = (key: string): object => ({ [key]: { action: 'accept', content: { name: 'x' } } });
 
     it('counts once, for its user and its request, and not when the seal is broken', async () => {
-      cites('2026-07-28/mrtr/7', '2026-07-28/mrtr/8', '2026-07-28/mrtr/9', '2026-07-28/mrtr/10');
+      cites('2026-07-28/mrtr/7', '2026-07-28/mrtr/8', '2026-07-28/mrtr/9', '2026-07-28/mrtr/10', '2026-07-28/mrtr/22');
       const [alice, bob] = [clientOf('fixture', FORMS), clientOf('fixture', FORMS, 'bob')];
       const { key, requestState } = await begin(alice);
       const inputResponses = accept(key);
@@ -505,6 +515,8 @@ describe('requirements of MCP 2026-07-28', function () {
           '2026-07-28/cancellation/5',
           '2026-07-28/streamable-http/20',
           '2026-07-28/streamable-http/21',
+          '2026-07-28/streamable-http/22',
+          '2026-07-28/cancellation/1',
           '2026-07-28/stdio/9',
         );
         const client = clientOf(server);
@@ -517,10 +529,11 @@ describe('requirements of MCP 2026-07-28', function () {
         );
         abort.abort();
         expect(await gone).to.equal('gone');
-        const cancelled = await until('the cancellation', async () =>
-          (await read()).find(({ method }) => method === 'notifications/cancelled'),
+        await until('its cancellation to reach the child', async () =>
+          (await read()).some(
+            ({ method, params }) => method === 'notifications/cancelled' && params.requestId === hung.id,
+          ),
         );
-        expect(cancelled.params.requestId).to.equal(hung.id);
       });
     }
   });
@@ -557,6 +570,28 @@ describe('requirements of MCP 2026-07-28', function () {
     }
   });
 
+  it('a subscription that the gateway ends when it stops is answered before its stream closes', async () => {
+    cites('2026-07-28/subscriptions/5', '2026-07-28/subscriptions/6');
+    const stopping = await startGateway({
+      auth: { mode: 'bearer' },
+      servers: [{ name: 'default', command: recordingChild('legacy'), forgejo: { url: forge.url }, stopGrace: '1s' }],
+    });
+    const client = new StatelessClient(stopping.url, forge.user('alice').tokens.full);
+    opened.push(client);
+    const request = client.message('subscriptions/listen', { notifications: { toolsListChanged: true } });
+    const stream = await client.open(request);
+    expect((await stream.next()).method).to.equal('notifications/subscriptions/acknowledged');
+    const stopped = stopping.stop();
+    const { id, result } = await stream.next();
+    expect([id, result.resultType, result._meta[`${META}subscriptionId`]]).to.deep.equal([
+      request.id,
+      'complete',
+      request.id,
+    ]);
+    expect(await stream.next()).to.equal(undefined);
+    await stopped;
+  });
+
   it('a child that ended and was started again is subscribed to again [2026-07-28/subscriptions/7]', async () => {
     const client = clientOf('modern', { sampling: {} });
     const listen = { notifications: { toolsListChanged: true } };
@@ -585,7 +620,7 @@ describe('requirements of MCP 2026-07-28', function () {
     });
 
     it('of this era is sent requests and notifications alone, and each has its _meta', async () => {
-      cites('2026-07-28/stdio/6', '2026-07-28/stdio/15', '2026-07-28/basic/48');
+      cites('2026-07-28/stdio/6', '2026-07-28/stdio/15', '2026-07-28/versioning/9', '2026-07-28/basic/48');
       const client = clientOf('modern', { roots: {} });
       await client.call('tools/list');
       const { answer } = await client.tool('read');
