@@ -192,4 +192,43 @@ describe('requirements of streams', function () {
     while (messages.length === 0) messages.push(...messagesOf([(await heard.next()).value as ServerEvent]));
     expect(messages).to.deep.equal([{ jsonrpc: '2.0', method: 'notifications/prompts/list_changed', params: {} }]);
   });
+
+  for (const path of ['/sse', '/mcp']) {
+    it(`of the transport of 2024-11-05 begin with the endpoint for messages, and carry all of them (${path})`, async () => {
+      cites('2024-11-05/transports/8', '2024-11-05/transports/9');
+      const stream = await request(`${gateway.gateway.url}${path}`, {
+        dispatcher: agent,
+        headers: { accept: 'text/event-stream', authorization: authorization() },
+      });
+      expect([stream.statusCode, stream.headers['content-type']]).to.deep.equal([200, 'text/event-stream']);
+      const events = eventsOf(stream);
+      const { name, data } = (await events.next()).value as ServerEvent;
+      expect(name).to.equal('endpoint');
+      const endpoint = new URL(data, gateway.url);
+      expect(endpoint.origin).to.equal(new URL(gateway.url).origin);
+      const say = async (message: object): Promise<void> => {
+        const { statusCode, body } = await request(endpoint, {
+          method: 'POST',
+          dispatcher: agent,
+          headers: { authorization: authorization(), 'content-type': 'application/json' },
+          body: JSON.stringify(message),
+        });
+        await body.dump();
+        expect(statusCode).to.equal(202);
+      };
+      const next = async (): Promise<any> => {
+        const event = (await events.next()).value as ServerEvent;
+        expect(event.name).to.equal('message');
+        return JSON.parse(event.data);
+      };
+      const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 't', version: '1' } };
+      await say({ jsonrpc: '2.0', id: 1, method: 'initialize', params });
+      expect((await next()).result.protocolVersion).to.equal('2024-11-05');
+      await say({ jsonrpc: '2.0', method: 'notifications/initialized' });
+      await say({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'echo', arguments: { text: 'old' } } });
+      expect((await next()).result.content[0].text).to.equal('old');
+      stream.body.on('error', () => undefined);
+      stream.body.destroy();
+    });
+  }
 });
