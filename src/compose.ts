@@ -247,6 +247,7 @@ async function build(
       probe.stop();
       await new Promise<void>((resolve) => void setTimeout(resolve, seconds(config.stop.readinessDelay)));
       http.drain();
+      stateless.stop();
       await registry.stop(seconds(config.stop.drainTimeout));
       await http.close(LISTENER_MS);
       await proxy.close(0);

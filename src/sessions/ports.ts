@@ -127,22 +127,24 @@ export interface Sessions {
     id: string | undefined,
     sink: MessageSink,
   ): Promise<SessionStream>;
-  /** DELETE: ends the session and resolves when its child is gone. Errors as {@link use}. */
-  end(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<void>;
+  /** DELETE, unless another reason is given: ends the session and resolves when its child is gone. Errors as {@link use}. */
+  end(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined, reason?: EndReason): Promise<void>;
 }
 
-/** What one request of the stateless era is served with; release the handle exactly once. */
+/** What one request of the stateless era is served with; release it, and not the handle, exactly once. */
 export interface StatelessUse {
   readonly handle: SessionHandle;
   readonly conversation: Conversation;
   readonly subscriptions: Subscriptions;
+  release(): void;
 }
 
 /** Sessions for clients that know of none (MCP 2026-07-28). */
 export interface StatelessSessions {
   /**
    * Finds the session that serves such requests of such a client, or opens one.
-   * @param confirm called before a session is opened, which outlasts the request: rejects when the login does not stand any more.
+   * @param confirm called before a session is opened, which outlasts the request, and now and then while somebody listens to changes without one:
+   * rejects with `AUTH_INVALID` when the login does not stand any more.
    * Errors: as {@link Sessions.open}.
    */
   use(

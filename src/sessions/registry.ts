@@ -111,9 +111,14 @@ export class Registry implements Sessions {
     return session.listen(sink, this.#options.maxStreams);
   }
 
-  async end(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<void> {
+  async end(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    id: string | undefined,
+    reason: EndReason = 'deleted',
+  ): Promise<void> {
     const { session } = await this.#find(auth, server, id);
-    await this.#end(session, 'deleted');
+    await this.#end(session, reason);
   }
 
   /** The session of that name while its child may act: starting or active; undefined from the moment it ends. */

@@ -1,7 +1,12 @@
 /**
  * Whose question is it? stdio does not say which call a request of the child belongs to, and in the stateless era a question must go out as the
- * answer to the very call that it belongs to. With one call that could have asked it is that call's. With several the question waits, and no further
- * call that may ask is let through, until the others are answered: those that ask cannot be, so they are what is left.
+ * answer to the very call that it belongs to. It is never guessed:
+ *
+ * - With one call at work that may ask, it is that call's. With several it waits until all but one of them have been answered; where that takes too
+ *   long it is nobody's, and the child is told so.
+ * - While a question waits, no further call that may ask is let through: those at work are the only ones that could have asked.
+ * - What has asked once is likely to ask again, so it is let through when it is the only one at work, and is alone until it is answered or has asked.
+ * - A call whose client was asked stands still. One that was withdrawn counts as at work until the child has shown that it knows.
  */
 import type { Clock, Timer } from '../../clock';
 import type { Running } from './running';
@@ -23,90 +28,162 @@ export interface AskersOptions {
 }
 
 /** Milliseconds for which a question waits for the other calls to be answered. */
-const WAIT_MS = 30_000;
+const QUESTION_MS = 30_000;
+/** Milliseconds after which a call is let through all the same: it may have to wait with a question, but it runs. */
+const ENTER_MS = 30_000;
+/** What is remembered to have asked. */
+const MAX_KNOWN = 1024;
+
+interface Waiting {
+  readonly question: Question;
+  readonly timer: Timer;
+}
+
+interface Queued {
+  readonly running: Running;
+  readonly go: (entered: boolean) => void;
+}
 
 export class Askers {
   readonly #options: AskersOptions;
-  /** Calls that may ask, the oldest first. */
-  readonly #calls = new Set<Running>();
-  readonly #waiting = new Map<string, Question>();
-  #held: (() => void)[] = [];
-  #timer: Timer | undefined;
+  /** Calls at work that may ask. */
+  readonly #working = new Set<Running>();
+  /** Calls whose clients were asked. */
+  readonly #parked = new Set<Running>();
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #queue = new Set<Queued>();
+  readonly #known = new Set<string>();
+  #departing = 0;
 
   constructor(options: AskersOptions) {
     this.#options = options;
   }
 
-  /** Resolves when a further call that may ask can be let through; rejects never. */
-  admit(): Promise<void> {
-    if (this.#waiting.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#held.push(resolve));
+  /** Whether a call was withdrawn of which the child may not know yet. */
+  get departing(): boolean {
+    return this.#departing > 0;
   }
 
-  add(running: Running): void {
-    this.#calls.add(running);
+  /**
+   * Lets a call through, or one whose client came back. Resolves with true when it counts as at work; with false when `signal` aborted before. Waits
+   * at most {@link ENTER_MS}; rejects never.
+   */
+  enter(running: Running, signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return Promise.resolve(false);
+    if (this.#queue.size === 0 && this.#mayEnter(running)) {
+      this.#admit(running);
+      return Promise.resolve(true);
+    }
+    return new Promise((resolve) => {
+      const leave = (entered: boolean): void => {
+        this.#queue.delete(queued);
+        timer.cancel();
+        signal.removeEventListener('abort', gone);
+        if (entered) this.#admit(running);
+        resolve(entered);
+      };
+      const gone = (): void => {
+        leave(false);
+        this.#settle();
+      };
+      const queued = { running, go: leave };
+      const timer = this.#options.clock.after(ENTER_MS, () => {
+        leave(true);
+        this.#settle();
+      });
+      signal.addEventListener('abort', gone);
+      this.#queue.add(queued);
+    });
   }
 
-  /** A call was answered, parked or withdrawn. */
-  changed(running: Running, isOver: boolean): void {
-    if (isOver) this.#calls.delete(running);
+  /** A call's client was asked. */
+  park(running: Running): void {
+    this.#working.delete(running);
+    this.#parked.add(running);
     this.#settle();
   }
 
+  /** A call is over. */
+  remove(running: Running): void {
+    const working = this.#working.delete(running);
+    const parked = this.#parked.delete(running);
+    if (working || parked) this.#settle();
+  }
+
+  /** A call was withdrawn; the child knows once `known` has resolved, which it must. */
+  depart(known: Promise<unknown>): void {
+    this.#departing += 1;
+    void known.then(() => {
+      this.#departing -= 1;
+      this.#settle();
+    });
+  }
+
   ask(question: Question): void {
-    this.#waiting.set(question.key, question);
-    this.#timer ??= this.#options.clock.after(WAIT_MS, () => this.#giveUp());
+    const timer = this.#options.clock.after(QUESTION_MS, () => {
+      this.#waiting.delete(question.key);
+      for (const { target } of this.#working) this.#learn(target);
+      this.#options.lost(question);
+      this.#settle();
+    });
+    this.#waiting.set(question.key, { question, timer });
     this.#settle();
   }
 
   /** The child wants no answer any more; false where the question is somebody's already. */
   withdraw(key: string): boolean {
-    const found = this.#waiting.delete(key);
-    if (found) this.#settle();
-    return found;
+    const waiting = this.#waiting.get(key);
+    if (waiting === undefined) return false;
+    this.#take(waiting);
+    this.#settle();
+    return true;
   }
 
   close(): void {
-    this.#calls.clear();
-    this.#waiting.clear();
-    this.#release();
+    for (const waiting of [...this.#waiting.values()]) this.#take(waiting);
+    for (const { go } of [...this.#queue]) go(true);
+    this.#working.clear();
+    this.#parked.clear();
   }
 
+  /** Gives questions to whom they belong, and lets through who may go. */
   #settle(): void {
-    const waiting = [...this.#waiting.values()];
-    if (waiting.length > 0) {
-      const asking = [...this.#calls].filter(({ parked }) => !parked);
-      const parked = [...this.#calls].filter(({ parked: isParked }) => isParked);
-      if (asking.length === 1) this.#give(waiting, () => asking[0]);
-      else if (asking.length > 1 && waiting.length >= asking.length) {
-        // All of them ask, so all of them stand still: they are taken in the order in which they began.
-        this.#give(waiting, (at) => asking[Math.min(at, asking.length - 1)]);
-      } else if (asking.length === 0) this.#give(waiting, () => (parked.length === 1 ? parked[0] : undefined));
+    if (this.#departing === 0 && this.#working.size < 2) {
+      const [asking] = this.#working.size === 1 ? this.#working : this.#parked.size === 1 ? this.#parked : [];
+      for (const waiting of [...this.#waiting.values()]) {
+        this.#take(waiting);
+        if (asking === undefined) {
+          this.#options.lost(waiting.question);
+        } else {
+          this.#learn(asking.target);
+          this.#options.found(asking, waiting.question);
+        }
+      }
     }
-    if (this.#waiting.size === 0) this.#release();
-  }
-
-  #give(waiting: readonly Question[], whose: (at: number) => Running | undefined): void {
-    this.#waiting.clear();
-    for (const [at, question] of waiting.entries()) {
-      const running = whose(at);
-      if (running === undefined) this.#options.lost(question);
-      else this.#options.found(running, question);
+    for (const { running, go } of [...this.#queue]) {
+      if (!this.#mayEnter(running)) break;
+      go(true);
     }
   }
 
-  #giveUp(): void {
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    for (const question of waiting) this.#options.lost(question);
-    this.#release();
+  #mayEnter({ target }: Running): boolean {
+    if (this.#waiting.size > 0) return false;
+    if (this.#known.has(target)) return this.#working.size === 0;
+    for (const working of this.#working) if (this.#known.has(working.target)) return false;
+    return true;
   }
 
-  #release(): void {
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    const held = this.#held;
-    this.#held = [];
-    for (const go of held) go();
+  #admit(running: Running): void {
+    this.#parked.delete(running);
+    this.#working.add(running);
+  }
+
+  #take({ question, timer }: Waiting): void {
+    this.#waiting.delete(question.key);
+    timer.cancel();
+  }
+
+  #learn(target: string): void {
+    if (this.#known.size < MAX_KNOWN) this.#known.add(target);
   }
 }

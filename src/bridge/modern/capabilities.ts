@@ -1,5 +1,5 @@
 /** What a child may ask of a client, by what the client declared (MCP 2026-07-28, 'ClientCapabilities'). */
-import { isObject } from '../json';
+import { isObject, without } from '../json';
 
 type Capabilities = Readonly<Record<string, unknown>>;
 
@@ -31,6 +31,24 @@ export function missingFor(
   if (isObject(elicitation[mode])) return undefined;
   // An empty object means forms (the spelling of revisions before 2025-11-25).
   return mode === 'form' && !isObject(elicitation.url) ? undefined : { elicitation: { [mode]: {} } };
+}
+
+/** What a client's capabilities mean to a child of the old era: what that era has of them, and nothing that takes a session to use. */
+export function legacyCapabilities({ elicitation, sampling, roots, experimental }: Capabilities): Capabilities {
+  return {
+    ...(isObject(elicitation) ? { elicitation } : {}),
+    ...(isObject(sampling) ? { sampling } : {}),
+    ...(isObject(roots) ? { roots: {} } : {}),
+    ...(isObject(experimental) ? { experimental } : {}),
+  };
+}
+
+/** A question of a child of the old era as this era has it: forms and pages have members less. */
+export function asInputRequest(
+  method: string,
+  params: Readonly<Record<string, unknown>>,
+): { readonly method: string; readonly params: Readonly<Record<string, unknown>> } {
+  return { method, params: without(params, '_meta', 'task', 'elicitationId') };
 }
 
 /** Whether a client's answer to a request of the child has the shape that such an answer has. */

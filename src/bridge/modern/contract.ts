@@ -32,7 +32,7 @@ export interface Conversation {
   /**
    * Serves one request. Progress and log messages of it go to `sink`, the answer last. Resolves when the answer was handed over, or when `signal`
    * aborted, which cancels the request at the child.
-   * Rejects, before anything was sent, as {@link ConversationLink.call} does.
+   * Rejects, before anything was sent to the child or the client, as {@link ConversationLink.call} does.
    */
   serve(link: ConversationLink, request: JsonRpcRequest, sink: MessageSink, signal: AbortSignal): Promise<void>;
 
@@ -44,6 +44,12 @@ export interface Conversation {
 
   /** Where what belongs to no call arrives. */
   readonly rest: MessageSink;
+
+  /** Whether a call runs, or waits for its client to come back. */
+  readonly busy: boolean;
+
+  /** Whether the child is gone. */
+  readonly closed: boolean;
 
   /** The child is gone: forgets what waits for clients. */
   close(): void;

@@ -1,6 +1,7 @@
 /** Changes that a child of the stateless era tells of: one subscription at a time, with all that anybody wants to hear. */
+import type { Clock } from '../../clock';
 import type { JsonRpcRequest, MessageSink } from '../contract';
-import { isObject, without } from '../json';
+import { isObject, parseExact, without } from '../json';
 import type { ChangeConsumer, ConversationLink, Filter } from './contract';
 import { SUBSCRIPTION_ID } from './meta';
 import { isAnswer } from './results';
@@ -39,6 +40,9 @@ export function readFilter(value: unknown): Filter {
 /** Milliseconds for the child to have seen that a subscription is over. */
 const SEEN_MS = 2_000;
 
+/** Milliseconds for the child to acknowledge a subscription. */
+const ACKNOWLEDGE_MS = 5_000;
+
 interface Current {
   readonly stop: AbortController;
   readonly wanted: Filter;
@@ -46,12 +50,16 @@ interface Current {
 }
 
 export class ModernWatch {
+  readonly #clock: Clock;
   readonly #meta: Readonly<Record<string, unknown>>;
   #current: Current | undefined;
+  /** A subscription was ended, and the child has not shown that it knows. */
+  #ending = false;
   #sequence = 0;
 
   /** @param meta of requests of the gateway's own. */
-  constructor(meta: Readonly<Record<string, unknown>>) {
+  constructor(clock: Clock, meta: Readonly<Record<string, unknown>>) {
+    this.#clock = clock;
     this.#meta = meta;
   }
 
@@ -61,21 +69,25 @@ export class ModernWatch {
    * when the older one ends.
    */
   async set(link: ConversationLink, filter: Filter, changed: ChangeConsumer): Promise<Filter> {
-    if (this.#current !== undefined && covers(this.#current.wanted, filter)) return this.#current.granted;
-    if (this.#current !== undefined) {
+    const notifications = filterParams(filter);
+    if (Object.keys(notifications).length === 0) {
       this.close();
-      await link.ask('server/discover', {}, SEEN_MS);
+      return NOTHING;
     }
-    const wanted = filterParams(filter);
-    if (Object.keys(wanted).length === 0) return NOTHING;
+    if (this.#current !== undefined && covers(this.#current.wanted, filter)) return this.#current.granted;
+    this.close();
+    if (this.#ending) await link.ask('server/discover', {}, SEEN_MS);
+    this.#ending = false;
     const stop = new AbortController();
-    const current = { stop, wanted: filter, granted: this.#listen(link, wanted, stop, changed) };
+    const current = { stop, wanted: filter, granted: this.#listen(link, notifications, stop, changed) };
     this.#current = current;
     return current.granted;
   }
 
   close(): void {
-    this.#current?.stop.abort();
+    if (this.#current === undefined) return;
+    this.#ending = true;
+    this.#current.stop.abort();
     this.#current = undefined;
   }
 
@@ -93,18 +105,27 @@ export class ModernWatch {
       params: { _meta: this.#meta, notifications },
     };
     return new Promise((resolve) => {
+      const timer = this.#clock.after(ACKNOWLEDGE_MS, () => {
+        this.#ending = true;
+        stop.abort();
+      });
+      const granted = (filter: Filter): void => {
+        timer.cancel();
+        resolve(filter);
+      };
       const sink: MessageSink = {
-        send: (message) => {
-          if (isAnswer(message))
-            resolve(NOTHING); // refused, or over: nothing more comes
-          else if (message.method === ACKNOWLEDGED) resolve(readFilter(message.params?.notifications));
-          else if (!stop.signal.aborted) changed(message.method, withoutSubscription(message.params ?? {}));
+        send: (message, json) => {
+          if (isAnswer(message) || stop.signal.aborted) return undefined; // refused, or over: the call's end follows
+          const params = (parseExact(json) as { params?: unknown }).params;
+          const exact = isObject(params) ? params : {};
+          if (message.method === ACKNOWLEDGED) granted(readFilter(exact.notifications));
+          else changed(message.method, withoutSubscription(exact));
           return undefined;
         },
       };
       const over = (): void => {
         if (this.#current?.stop === stop) this.#current = undefined;
-        resolve(NOTHING);
+        granted(NOTHING);
       };
       link.call(request, sink, { signal: stop.signal, endless: true }).then(over, over); // its child's end is told elsewhere
     });

@@ -3,6 +3,7 @@ import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { JsonRpcMessage, MessageSink } from '../contract';
 import { isObject } from '../json';
+import { legacyCapabilities } from './capabilities';
 import type { Conversation, ConversationLink } from './contract';
 import { LegacyChild } from './legacy-child';
 import { CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, PROTOCOL_VERSION, type ClientFacts } from './meta';
@@ -22,12 +23,13 @@ export interface OpenOptions {
   readonly versions: readonly string[];
   /** Seconds for one call. */
   readonly callTimeout: number;
+  /** Calls that may wait for their clients. */
+  readonly maxParked: number;
+  /** Milliseconds for a child to say which era it speaks; one that says nothing is of the old one. */
+  readonly probeMs: number;
   /** Told what the child answered when it was asked for its era; not called when it gave no answer. */
   readonly learned: (era: 'legacy' | 'modern') => void;
 }
-
-/** Milliseconds for a child to say which era it speaks; one that says nothing is of the old one. */
-const PROBE_MS = 5_000;
 
 /** The newest revision with `initialize`. */
 const LEGACY_VERSION = '2025-11-25';
@@ -37,12 +39,13 @@ const UNNAMED = { name: 'mcp-client', version: '0' };
 
 /**
  * Begins the conversation.
+ * Rejects as {@link ConversationLink.call} does where the child ends meanwhile.
  * @throws AppError `BACKEND_REFUSED` when the child speaks no version that is served, `BACKEND_CRASHED` when it does not answer `initialize` well.
  */
 export async function openConversation(link: ConversationLink, options: OpenOptions): Promise<Conversation> {
   if (options.era === 'legacy') return initialize(link, options);
   const meta = ownMeta(options.client);
-  const answer = await link.ask('server/discover', { _meta: meta }, PROBE_MS);
+  const answer = await link.ask('server/discover', { _meta: meta }, options.probeMs);
   const discovered = answer?.result;
   if (isObject(discovered) && Array.isArray(discovered.supportedVersions)) {
     if (discovered.supportedVersions.includes(MODERN_VERSION)) {
@@ -68,7 +71,7 @@ function modern(
   const { capabilities } = discovered;
   const hasTools = isObject(capabilities) && isObject(capabilities.tools);
   link.begin({ protocolVersion: MODERN_VERSION, hasTools, meta });
-  return new ModernChild({ ...options, meta, discovered });
+  return new ModernChild(link, { ...options, meta, discovered });
 }
 
 /** `_meta` of the gateway's own requests: it asks on behalf of the client. */
@@ -90,8 +93,8 @@ async function initialize(link: ConversationLink, options: OpenOptions): Promise
   const { client } = options;
   const params = {
     protocolVersion: LEGACY_VERSION,
-    capabilities: client.capabilities,
-    clientInfo: client.info ?? UNNAMED,
+    capabilities: legacyCapabilities(client.capabilities),
+    clientInfo: named(client.info),
   };
   let answer: JsonRpcMessage | undefined;
   const sink: MessageSink = {
@@ -110,5 +113,15 @@ async function initialize(link: ConversationLink, options: OpenOptions): Promise
     );
   }
   await link.notify({ jsonrpc: '2.0', method: 'notifications/initialized' });
-  return new LegacyChild({ ...options, initialized });
+  return new LegacyChild(link, { ...options, initialized });
+}
+
+/** What a client says of itself, with what the old era requires of that: a child may refuse to begin without it. */
+function named(info: ClientFacts['info']): Readonly<Record<string, unknown>> {
+  const { name, version } = info ?? UNNAMED;
+  return {
+    ...info,
+    name: typeof name === 'string' ? name : UNNAMED.name,
+    version: typeof version === 'string' ? version : UNNAMED.version,
+  };
 }

@@ -1,5 +1,6 @@
 /** What every answer of the stateless era has (MCP 2026-07-28, 'Result Responses', 'Caching', 'Error Codes'). */
-import type { JsonRpcFailure, JsonRpcId, JsonRpcMessage, JsonRpcSuccess } from '../contract';
+import type { ErrorCode } from '../../errors';
+import type { JsonRpcFailure, JsonRpcId, JsonRpcMessage, JsonRpcSuccess, MessageSink } from '../contract';
 import { isObject, parseExact } from '../json';
 import { SERVER_INFO } from './meta';
 
@@ -23,44 +24,87 @@ const TTL_MS: Readonly<Record<string, number>> = {
   'resources/read': 0,
 };
 
+type Result = Readonly<Record<string, unknown>>;
+type RpcError = JsonRpcFailure['error'];
+
+const RESULT_FIRST = '{"result":{';
+
 /**
  * A result as this era wants it. Caches may keep it for this client alone, whatever the child says: everything behind the gateway is one user's.
  */
-export function completed(
-  method: string,
-  result: Readonly<Record<string, unknown>>,
-  serverInfo: unknown,
-): Readonly<Record<string, unknown>> {
-  const resultType = typeof result.resultType === 'string' ? result.resultType : 'complete';
+export function completed(method: string, result: Result, serverInfo: unknown): Result {
+  return { ...result, ...lacking(method, result, serverInfo) };
+}
+
+/** The members that a result has not, or has otherwise than this era wants them. */
+function lacking(method: string, result: Result, serverInfo: unknown): Result {
   const meta = isObject(result._meta) ? result._meta : {};
-  const named =
-    serverInfo === undefined || Object.hasOwn(meta, SERVER_INFO) ? meta : { ...meta, [SERVER_INFO]: serverInfo };
+  const typed = typeof result.resultType === 'string';
   return {
-    ...result,
-    resultType,
-    ...(resultType === 'complete' ? caching(method, result) : {}),
-    ...(Object.keys(named).length === 0 ? {} : { _meta: named }),
+    ...(typed ? {} : { resultType: 'complete' }),
+    ...(typed && result.resultType !== 'complete' ? {} : caching(method, result)),
+    ...(serverInfo === undefined || Object.hasOwn(meta, SERVER_INFO)
+      ? {}
+      : { _meta: { ...meta, [SERVER_INFO]: serverInfo } }),
   };
 }
 
-function caching(method: string, { ttlMs }: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const usual = TTL_MS[method];
+function caching(method: string, { ttlMs, cacheScope }: Result): Result {
+  const usual = Object.hasOwn(TTL_MS, method) ? TTL_MS[method] : undefined;
   if (usual === undefined) return {};
-  const given = typeof ttlMs === 'number' && Number.isInteger(ttlMs) && ttlMs >= 0 ? ttlMs : usual;
-  return { ttlMs: given, cacheScope: 'private' };
+  const good = typeof ttlMs === 'number' && Number.isInteger(ttlMs) && ttlMs >= 0;
+  return { ...(good ? {} : { ttlMs: usual }), ...(cacheScope === 'private' ? {} : { cacheScope: 'private' }) };
 }
 
-/** A child's error with the codes of this era: none of the old era's, and none of the specification's that it does not define. */
-export function modernError(error: JsonRpcFailure['error']): JsonRpcFailure['error'] {
+/**
+ * A child's answer as this era wants it, under the id `to`. Its text is not read again where members need only be added: a megabyte costs nothing then.
+ * @param json the message's exact text.
+ */
+export function completedAnswer(
+  method: string,
+  message: JsonRpcSuccess,
+  json: string,
+  to: JsonRpcId,
+  serverInfo: unknown,
+): readonly [JsonRpcMessage, string] {
+  const { id, result } = message;
+  if (!isObject(result)) return failure(to, INTERNAL, 'The server answered with no result.');
+  const more = lacking(method, result, serverInfo);
+  const text = Object.keys(more).some((name) => Object.hasOwn(result, name)) ? undefined : spliced(json, id, to, more);
+  if (text !== undefined) return [{ ...message, id: to, result: { ...result, ...more } }, text];
+  return success(to, completed(method, exactResult(json) ?? result, serverInfo));
+}
+
+/** Adds members at the head of the result in a text of one of the two forms that children's SDKs write; undefined where it has another. */
+function spliced(json: string, from: JsonRpcId, to: JsonRpcId, more: Result): string | undefined {
+  const idFirst = `{"jsonrpc":"2.0","id":${JSON.stringify(from)},"result":{`;
+  const idLast = `,"jsonrpc":"2.0","id":${JSON.stringify(from)}}`;
+  let rest: string;
+  if (json.startsWith(idFirst)) rest = json.slice(idFirst.length);
+  else if (json.startsWith(RESULT_FIRST) && json.endsWith(`}${idLast}`))
+    rest = `${json.slice(RESULT_FIRST.length, -idLast.length)}}`;
+  else return undefined;
+  const added = JSON.stringify(more).slice(1, -1);
+  const comma = added === '' || /^\s*\}/.test(rest) ? '' : ',';
+  return `{"jsonrpc":"2.0","id":${JSON.stringify(to)},"result":{${added}${comma}${rest}`;
+}
+
+/** An error of a child of this era: none of the codes of the old one, and none of the specification's that it does not define. */
+export function modernError(error: RpcError): RpcError {
+  const { code } = error;
+  const defined = code === HEADER_MISMATCH || code === CAPABILITY_MISSING || code === VERSION_UNSUPPORTED;
+  return defined ? error : oldError(error);
+}
+
+/** An error of a child of the old era, to which this era's codes mean nothing. */
+export function oldError(error: RpcError): RpcError {
   const { code } = error;
   if (code === RESOURCE_NOT_FOUND) return { ...error, code: INVALID_PARAMS };
-  const defined = code === HEADER_MISMATCH || code === CAPABILITY_MISSING || code === VERSION_UNSUPPORTED;
-  if (code <= -32020 && code >= -32099 && !defined) return { ...error, code: INTERNAL };
-  return error;
+  return code <= -32020 && code >= -32099 ? { ...error, code: INTERNAL } : error;
 }
 
 /** A success in the form that sinks take. */
-export function success(id: JsonRpcId, result: Readonly<Record<string, unknown>>): readonly [JsonRpcSuccess, string] {
+export function success(id: JsonRpcId, result: Result): readonly [JsonRpcSuccess, string] {
   const message: JsonRpcSuccess = { jsonrpc: '2.0', id, result };
   return [message, JSON.stringify(message)];
 }
@@ -76,12 +120,31 @@ export function failure(id: JsonRpcId, code: number, text: string, data?: unknow
 }
 
 /** The result in a child's answer with every number as it was spelt; undefined where it is no object. */
-export function exactResult(json: string): Readonly<Record<string, unknown>> | undefined {
+export function exactResult(json: string): Result | undefined {
   const { result } = parseExact(json) as { result?: unknown };
   return isObject(result) ? result : undefined;
+}
+
+/** The error in a child's answer with every number of its data as it was spelt; undefined where its code is spelt in a way that would have to be kept. */
+export function exactError(json: string): RpcError | undefined {
+  const { error } = parseExact(json) as { error?: unknown };
+  return isObject(error) && typeof error.code === 'number' ? (error as unknown as RpcError) : undefined;
 }
 
 /** Whether a message answers a request. */
 export function isAnswer(message: JsonRpcMessage): message is JsonRpcSuccess | JsonRpcFailure {
   return !('method' in message);
+}
+
+/** Hands a message over. Resolves when the client has taken it, or is gone, which is no concern of the call. Never rejects. */
+export async function hand(
+  sink: MessageSink,
+  [message, json]: readonly [JsonRpcMessage, string],
+  ours?: ErrorCode,
+): Promise<void> {
+  try {
+    await sink.send(message, json, ours);
+  } catch {
+    // A client that is gone needs no answer.
+  }
 }

@@ -1,7 +1,10 @@
 /** A call that runs at a child of the old era, over as many requests of its client as it takes. */
 import { randomBytes } from 'node:crypto';
-import type { JsonRpcMessage, JsonRpcRequest, MessageSink } from '../contract';
+import type { Timer } from '../../clock';
+import type { ErrorCode } from '../../errors';
+import type { JsonRpcFailure, JsonRpcRequest, JsonRpcSuccess, MessageSink } from '../contract';
 import { isObject } from '../json';
+import { ASKING_METHODS } from './capabilities';
 import { LOG_LEVEL, metaOf, severityOf } from './meta';
 
 /** The client's request that waits for this call now. */
@@ -24,8 +27,10 @@ export interface InputRequest {
 
 /** An answer of the child, and its exact text. */
 export interface Finished {
-  readonly message: JsonRpcMessage;
+  readonly message: JsonRpcSuccess | JsonRpcFailure;
   readonly json: string;
+  /** The code of an answer that the bridge gave in the child's place. */
+  readonly ours: ErrorCode | undefined;
 }
 
 export class Running {
@@ -34,6 +39,8 @@ export class Running {
   readonly method: string;
   /** Whether it may be answered with questions. */
   readonly mayAsk: boolean;
+  /** What is called, the same for calls that are likely to ask the same. */
+  readonly target: string;
   /** Withdraws the call at the child. */
   readonly abort = new AbortController();
   /** Open questions by the id that answers them at the channel. */
@@ -45,21 +52,26 @@ export class Running {
   attached: Attached | undefined;
   /** The child's answer, where it came while nobody was attached. */
   finished: Finished | undefined;
-  /** Whether an answer with the open questions is on its way. */
-  gathering = false;
+  /** Runs while an answer with the open questions is about to go out. */
+  gathering: Timer | undefined;
+  /** Whether its client has come back and is about to be attached: a state is good for one. */
+  resuming = false;
 
-  constructor(method: string, mayAsk: boolean) {
+  constructor({ method, params = {} }: Pick<JsonRpcRequest, 'method' | 'params'>) {
+    const name = params.name ?? params.uri;
     this.method = method;
-    this.mayAsk = mayAsk;
+    this.mayAsk = ASKING_METHODS.has(method);
+    this.target = typeof name === 'string' ? `${method}\n${name}` : method;
   }
 
   /** Its client has been asked and has not come back. */
   get parked(): boolean {
-    return this.attached === undefined;
+    return this.attached === undefined && !this.resuming;
   }
 
   attach(request: JsonRpcRequest, sink: MessageSink, done: () => void): Attached {
     const meta = metaOf(request);
+    this.resuming = false;
     this.attached = {
       request,
       sink,

@@ -6,6 +6,8 @@ import type { SessionHandle } from '../../sessions/ports';
 import { mismatch } from './envelope';
 import { decodeHeader } from './header-value';
 
+const DECIMAL = /^-?\d+(?:\.\d+)?$/;
+
 /**
  * Holds the headers of a tool's call against its arguments. Headers that no argument stands behind are ignored.
  * @throws AppError `HEADER_MISMATCH`.
@@ -18,7 +20,10 @@ export async function checkMirrored(
   if (method !== 'tools/call' || typeof params.name !== 'string') return;
   const tool = await handle.tool(params.name);
   for (const { header, path } of tool?.mirrored ?? []) {
-    const value = path.reduce<unknown>((at, name) => (isObject(at) ? at[name] : undefined), params.arguments);
+    const value = path.reduce<unknown>(
+      (at, name) => (isObject(at) && Object.hasOwn(at, name) ? at[name] : undefined),
+      params.arguments,
+    );
     const given = req.headers[`mcp-param-${header.toLowerCase()}`];
     if (!says(given, value)) throw mismatch(`Mcp-Param-${header}`, `params.arguments.${path.join('.')}`);
   }
@@ -30,6 +35,6 @@ function says(given: string | string[] | undefined, value: unknown): boolean {
   if (text === undefined) return false;
   if (typeof value === 'string') return text === value;
   if (typeof value === 'boolean') return text === String(value);
-  // `42.0` and `42` are the same number.
-  return text.trim() !== '' && Number(text) === Number(JSON.stringify(value));
+  // `42.0` and `42` are the same number; `0x2a` and `4.2e1` are for other readers to take for another thing.
+  return DECIMAL.test(text) && Number(text) === Number(JSON.stringify(value));
 }

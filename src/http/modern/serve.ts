@@ -14,6 +14,8 @@ import { checkMirrored } from './mirrored';
 
 /** Errors of JSON-RPC that have a status of their own; every other answer is 200. */
 const STATUS: Readonly<Record<number, number>> = { [-32601]: 404, [-32020]: 400, [-32021]: 400, [-32022]: 400 };
+/** Children that may end before one of them is asked. */
+const TRIES = 3;
 
 /** Serves one request. Order of refusals: what it says of itself (400, 404), then what the session says, then headers of arguments. */
 export async function modern(
@@ -35,18 +37,26 @@ export async function modern(
   const client = readEnvelope(req, request);
   const gone = goneSignal(res);
   const { auth, server } = exchange;
-  const use = await options.stateless.use(auth, server, client, () => options.authenticator.confirm(auth, server));
-  let listening: { readonly over: Promise<void> } | undefined;
-  try {
-    exchange.session = use.handle.name;
-    await checkScope(exchange, use.handle, request);
-    await checkMirrored(req, use.handle, request);
-    if (request.method === 'subscriptions/listen') listening = await listen(options, res, use, request, gone);
-    else await call(options, exchange, res, use, request, gone);
-  } finally {
-    use.handle.release(); // a stream that only listens does not keep its child
+  for (let tries = 1; ; tries += 1) {
+    const use = await options.stateless.use(auth, server, client, () => options.authenticator.confirm(auth, server));
+    let listening: { readonly over: Promise<void> } | undefined;
+    try {
+      exchange.session = use.handle.name;
+      await checkScope(exchange, use.handle, request);
+      await checkMirrored(req, use.handle, request);
+      if (request.method === 'subscriptions/listen') listening = await listen(options, res, use, request, gone);
+      else await call(options, exchange, res, use, request, gone);
+    } catch (thrown) {
+      // The child has ended in the moment before: it has heard nothing, so another one is asked. The client knows of no sessions.
+      if (!hasEnded(thrown) || res.headersSent) throw thrown;
+      if (tries === TRIES) throw childEnded(thrown);
+      continue;
+    } finally {
+      use.release(); // a stream that only listens does not keep its child
+    }
+    await listening?.over;
+    return;
   }
-  await listening?.over;
 }
 
 async function call(
@@ -64,7 +74,7 @@ async function call(
   } catch (thrown) {
     sink.abandon();
     if (!sink.begun) throw thrown;
-    await answerFailure(sink, exchange, request, thrown);
+    await answerFailure(sink, exchange, request, hasEnded(thrown) ? childEnded(thrown) : thrown);
     sink.finish();
   }
 }
@@ -77,13 +87,22 @@ async function listen(
   request: JsonRpcRequest,
   gone: AbortSignal,
 ): Promise<{ readonly over: Promise<void> }> {
-  const events = new EventStream(res, options.streams);
-  const stream = new PlainStream(events);
-  events.begin(true);
+  const stream = new PlainStream(new EventStream(res, options.streams));
   const { ended } = await subscriptions.serve(conversation, handle, request, stream, gone);
   return { over: ended.then(() => stream.end()) };
 }
 
 function statusOf(message: JsonRpcMessage): number {
   return 'error' in message ? (STATUS[message.error.code] ?? 200) : 200;
+}
+
+/** Whether a child was gone before it was sent anything. */
+function hasEnded(thrown: unknown): boolean {
+  return thrown instanceof AppError && (thrown.code === 'SESSION_ENDED' || thrown.code === 'LINK_CLOSED');
+}
+
+function childEnded(cause: unknown): AppError {
+  return new AppError('BACKEND_ENDED', 'The server of this endpoint ended before it could be asked. Try again.', {
+    cause,
+  });
 }
