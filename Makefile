@@ -61,6 +61,9 @@ test-unit: setup ## The quick tests, in seconds
 test-integration: setup ## Real children, a real forge, real clients; no cluster
 	@$(MOCHA) 'test/{contract,integration}/**/*.test.ts'
 
+fuzz: setup ## Fuzzes /mcp, raw HTTP, framing and the translation between eras (FUZZ_SECONDS, FUZZ_SEED)
+	@$(MOCHA) 'test/fuzz/**/*.test.ts'
+
 soak: setup ## Ten sessions at two gateways for five minutes, with tokens that live for seconds (FMO_SOAK_SECONDS)
 	@FMO_SOAK_SECONDS=$${FMO_SOAK_SECONDS:-300} $(MOCHA) test/integration/oauth-rotation.test.ts
 
@@ -73,4 +76,4 @@ coverage: setup ## Branch coverage of src/sessions and src/bridge, at least 95 %
 bench: setup ## Session open and call latency beside their baselines, on one machine and on the cluster
 	@$(TS) bench/main.ts
 
-.PHONY: help setup run up down cluster cluster-down images build launcher lint format types test test-unit test-integration soak test-e2e coverage bench
+.PHONY: help setup run up down cluster cluster-down images build launcher lint format types test test-unit test-integration fuzz soak test-e2e coverage bench

@@ -82,6 +82,9 @@ part unit make -s test-unit
 part coverage make -s coverage
 part go bash -c 'launcher/test.sh && cd test/images/mkimage && go test ./...'
 
+# While the lanes build: a seed that is always the same, and one that nobody has seen.
+part fuzz bash -c 'FUZZ_SECONDS=30 FUZZ_SEED=1 make -s fuzz && FUZZ_SECONDS=30 make -s fuzz'
+
 if join peers; then
   part beads scripts/check-beads.sh
   part integration mocha 'test/{contract,integration}/**/*.test.ts'
