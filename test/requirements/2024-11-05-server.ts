@@ -159,7 +159,7 @@ export const pages: readonly Page[] = [
       '2024-11-05/tools/5': must(
         'server',
         'security-considerations',
-        'A server checks what goes into a tool, who may call it and how often, and what comes out',
+        'Who may call a tool and how often is bounded; what goes in and comes out is looked at by the child',
         ours,
       ),
       '2024-11-05/tools/6': should(

@@ -176,7 +176,7 @@ describe('routing of what the child says', () => {
       expect(bench.observer.drops).to.deep.equal(['stream-gone']);
     });
 
-    it('pass through byte for byte [2025-06-18/basic/14]', () => {
+    it('pass through byte for byte', () => {
       const stream = listen();
       const text =
         '{"method":"notifications/message","params":{"data":{"n":1.0,"s":"\u2028🧑‍🚀\\ud83d"}},"jsonrpc":"2.0"}';
