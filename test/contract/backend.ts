@@ -208,7 +208,7 @@ export function backendContract(name: string, make: () => Promise<BackendHarness
         expect(await harness.leftovers()).to.be.empty;
       });
 
-      it('kills a child that ignores EOF and SIGTERM', async () => {
+      it('kills a child that ignores EOF and SIGTERM [2024-11-05/lifecycle/14]', async () => {
         const client = new LinkClient(await open({ env: { FIXTURE_START: 'ignore-eof,ignore-term' }, stopGrace: 0.3 }));
         await client.text('echo', { text: 'x' });
         await client.link.close();

@@ -99,7 +99,7 @@ describe('oauth over HTTP', () => {
       expect(body.scope).to.equal('forgejo:read forgejo:write');
     });
 
-    it('takes any port of a loopback redirect, as RFC 8252, 7.3 says', async () => {
+    it('takes any port of a loopback redirect, as RFC 8252, 7.3 says [2025-06-18/authorization/50]', async () => {
       const changes = { redirect_uri: REDIRECT.replace('7777', '49152') };
       const { status } = await client.redeem(await client.code(changes), changes);
       expect(status).to.equal(200);
@@ -622,6 +622,7 @@ describe('oauth over HTTP', () => {
     });
 
     it('gives a client that registers again the same id', async () => {
+      cites('2025-03-26/authorization/5', '2025-06-18/authorization/5');
       expect((await new PlainClient(at.base).register()).id).to.equal(client.id);
     });
 

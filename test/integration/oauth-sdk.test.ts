@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { auth } from '@modelcontextprotocol/sdk/client/auth.js';
 import { decodeJwt } from 'jose';
+import { cites } from '../requirements';
 import { loopback, PlainClient, REDIRECT, type Loopback } from '../support/oauth';
 import { OAuthApplication } from '../support/oauth-application';
 
@@ -34,6 +35,13 @@ describe('the official SDK logs in', () => {
   afterEach(() => at.close());
 
   it('by dynamic registration, and its tokens are good at /mcp', async () => {
+    cites(
+      '2025-03-26/authorization/1',
+      '2025-03-26/authorization/7',
+      '2025-03-26/authorization/12',
+      '2025-03-26/authorization/5',
+      '2025-06-18/authorization/5',
+    );
     const client = application(at.base);
     const { access_token: token } = await client.login(`${at.base}/mcp`);
     expect((await new PlainClient(at.base).whoAmI(token)).status).to.equal(200);

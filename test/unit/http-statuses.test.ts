@@ -317,6 +317,7 @@ describe('statuses of an MCP endpoint', () => {
       ['BACKEND_UNAVAILABLE', 503],
     ] as const) {
       it(`answers ${String(status)} with what to do when the child cannot start: ${code}`, async () => {
+        cites('2024-11-05/lifecycle/15');
         await start({
           spawn: () => Promise.reject(new AppError(code, 'Do this.', { detail: 'pod secret-name', retryAfter: 9 })),
         });

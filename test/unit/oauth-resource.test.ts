@@ -176,7 +176,7 @@ describe('an authorization request', () => {
     });
   });
 
-  it('has our scopes only, all of them where none was asked for', () => {
+  it('has our scopes only, all of them where none was asked for [2026-07-28/authorization/49]', () => {
     const scope = (asked?: string): unknown =>
       tidyAuthorizationRequest(asked === undefined ? {} : { scope: asked }, urls).scope;
     expect(scope()).to.equal('forgejo:read forgejo:write');
