@@ -176,7 +176,7 @@ describe('an authorization request', () => {
     });
   });
 
-  it('has our scopes only, all of them where none was asked for [2026-07-28/authorization/49]', () => {
+  it('has our scopes only, all of them where none was asked for', () => {
     const scope = (asked?: string): unknown =>
       tidyAuthorizationRequest(asked === undefined ? {} : { scope: asked }, urls).scope;
     expect(scope()).to.equal('forgejo:read forgejo:write');
@@ -513,6 +513,7 @@ describe('live grants', () => {
 
     it('401 without a token names metadata and both scopes, and no error', async () => {
       cites(
+        '2026-07-28/authorization/49',
         '2025-06-18/authorization/12',
         '2025-11-25/authorization/12',
         '2025-03-26/authorization/10',
