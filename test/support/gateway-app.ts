@@ -358,7 +358,7 @@ export function eventsOf(text: string): unknown[] {
   return text
     .split('\n\n')
     .map((block) => /^data: (.*)$/m.exec(block)?.[1])
-    .filter((data) => data !== undefined)
+    .filter((data): data is string => data !== undefined && data !== '')
     .map((data) => JSON.parse(data) as unknown);
 }
 

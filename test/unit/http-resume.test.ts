@@ -123,7 +123,8 @@ describe('resuming streams', () => {
       child.reply(asked);
       const events = await whole(await resume(lastId(rawEventsOf(answer.text()))));
       expect(saying(events)).to.deep.equal([2, 'answer']);
-      expect(events.map((event) => event.id)).to.deep.equal(['p1.2', 'p1.3']);
+      expect(events.map((event) => event.id)).to.deep.equal(['p1.1', 'p1.2', 'p1.3']);
+      expect(events[0]).to.deep.equal({ id: 'p1.1', retry: '1000', data: '' });
     });
 
     it('goes on live on the connection that resumed it', async () => {

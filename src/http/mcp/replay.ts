@@ -128,8 +128,8 @@ export class ReplayStream implements MessageSink {
   }
 
   /**
-   * Gives the stream a connection and everything behind `last` to it, the sequence that the client had last; undefined for the first connection, which
-   * is told the stream's name before anything else where the session's revision has that.
+   * Gives the stream a connection and everything behind `last` to it, the sequence that the client had last; undefined for the first connection. It is
+   * told the place in the stream before anything else where the session's revision has that.
    *
    * @param flush whether headers go out at once, for when no message is at hand.
    */
@@ -138,8 +138,9 @@ export class ReplayStream implements MessageSink {
     this.#out = out;
     before?.end();
     this.#overflowed = false;
-    if (last === undefined && this.#primes) this.#write(`id: ${this.#id(0)}\nretry: ${String(RETRY_MS)}\ndata: \n\n`);
     const from = last ?? 0;
+    // Also on a connection that resumes: official clients know their place by what came on the last connection only.
+    if (this.#primes) this.#write(`id: ${this.#id(from)}\nretry: ${String(RETRY_MS)}\ndata: \n\n`);
     if (from < this.#lost) this.#write(event(LOST));
     for (const { sequence, json } of this.#kept) if (sequence > from) this.#write(event(json, this.#id(sequence)));
     this.#sent = this.#sequence;
