@@ -110,11 +110,8 @@ export class LegacyChild implements Conversation {
     this.#closed = true;
     this.#parked.close();
     this.#askers.close();
-    for (const running of this.#running.values()) {
-      running.gathering?.cancel();
-      running.detach()?.done();
-    }
-    this.#running.clear();
+    for (const { gathering } of this.#running.values()) gathering?.cancel();
+    this.#running.clear(); // the channel settles what is in flight
   }
 
   /** Starts a call at the child. Resolves when this request of the client's is answered. */
