@@ -8,6 +8,7 @@ import {
   completed,
   completedAnswer,
   exactError,
+  exactResult,
   failure,
   INTERNAL,
   METHOD_NOT_FOUND,
@@ -35,7 +36,15 @@ export function translated(
   if (running.missing !== undefined && ('error' in message || isFailed(message.result))) {
     return lacking(id, 'This needs a capability that the client has not declared.', running.missing);
   }
-  if (!('error' in message)) return completedAnswer(running.method, message, json, id, context.serverInfo);
+  if (!('error' in message)) {
+    const { result } = message;
+    if (isObject(result) && Object.hasOwn(result, 'resultType') && result.resultType !== 'complete') {
+      // The old era has no such member: passed on, a child's word there would look like a question of ours, whose state is not.
+      const whole = { ...(exactResult(json) ?? result), resultType: 'complete' };
+      return success(id, completed(running.method, whole, context.serverInfo));
+    }
+    return completedAnswer(running.method, message, json, id, context.serverInfo);
+  }
   if (message.error.code === URL_ELICITATION) return visit(context, running, message, request);
   const { code, message: text, data } = oldError(exactError(json) ?? message.error);
   return failure(id, code, text, data);
