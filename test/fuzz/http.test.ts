@@ -67,7 +67,7 @@ describe('/mcp, whatever clients and children do', () => {
     this.timeout(TIMEOUT_MS);
     let before: { timers: number; bytes: number } | undefined;
     await fuzz('stories', {
-      share: 0.35,
+      share: 0.3,
       input: story,
       async run(told) {
         choices = told.moods;

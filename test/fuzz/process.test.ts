@@ -95,7 +95,7 @@ describe('the program, whatever clients do', function () {
   it('stays up, answers as it should, and gives back children and descriptors', async () => {
     let before: number | undefined;
     await fuzz('the program', {
-      share: 0.2,
+      share: 0.15,
       input: fc.tuple(story, fc.array(conversation, { maxLength: 3 })),
       async run([told, conversations]) {
         const teller = new Teller({ port, path: '/mcp', bearer: (user) => user });

@@ -68,7 +68,7 @@ describe('bytes on a raw socket', () => {
     this.timeout(TIMEOUT_MS);
     let before: number | undefined;
     await fuzz('bytes', {
-      share: 0.2,
+      share: 0.15,
       input: fc.array(conversation, { minLength: 1, maxLength: 6 }),
       async run(conversations) {
         try {

@@ -26,13 +26,12 @@ export function alignedHeaders(body: string | undefined): readonly (readonly [st
   if (message === undefined || typeof version !== 'string') return undefined;
   const params = isObject(message.params) ? message.params : {};
   const name = message.method === 'resources/read' ? params.uri : params.name;
-  return [
-    ['MCP-Protocol-Version', version] as const,
-    ['Mcp-Method', message.method] as const,
-    ['Mcp-Name', name] as const,
-  ]
-    .filter((header): header is readonly [string, string] => typeof header[1] === 'string')
-    .map(([header, value]) => [header, encoded(value)] as const);
+  const said: readonly (readonly [string, unknown])[] = [
+    ['MCP-Protocol-Version', version],
+    ['Mcp-Method', message.method],
+    ['Mcp-Name', name],
+  ];
+  return said.flatMap(([header, value]) => (typeof value === 'string' ? [[header, encoded(value)] as const] : []));
 }
 
 /** The call again with an answer to each question. */
