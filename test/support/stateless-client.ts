@@ -29,6 +29,8 @@ export type Headers = Readonly<Record<string, string | undefined>>;
 export class StatelessClient {
   /** Every message that ever came. */
   readonly seen: any[] = [];
+  /** What it says of itself; undefined where it says nothing. */
+  info: object | undefined = { name: 'stateless', version: '1' };
   #next = 1;
 
   constructor(
@@ -43,7 +45,7 @@ export class StatelessClient {
     return {
       [`${META}protocolVersion`]: REVISION,
       [`${META}clientCapabilities`]: this.capabilities,
-      [`${META}clientInfo`]: { name: 'stateless', version: '1' },
+      ...(this.info === undefined ? {} : { [`${META}clientInfo`]: this.info }),
       ...more,
     };
   }

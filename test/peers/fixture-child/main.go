@@ -12,6 +12,7 @@
 //	noise         print lines that are not JSON-RPC to stdout, and colours to stderr, before the first read
 //	ignore-eof    stay alive after the end of stdin
 //	ignore-term   stay alive after SIGTERM
+//	annotate      no fault: say of each tool whether it only reads; all do but `writefile`
 package main
 
 import (
@@ -91,6 +92,8 @@ func applyStartFaults(list string) startFaults {
 			faults.ignoreEOF = true
 		case "ignore-term":
 			faults.ignoreTerm = true
+		case "annotate":
+			annotated = true
 		default:
 			fmt.Fprintln(os.Stderr, "fixture-child: no such start fault:", name)
 			os.Exit(64)

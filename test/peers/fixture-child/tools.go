@@ -26,6 +26,9 @@ type tool struct {
 // tools is filled by the init functions of the tools_*.go files.
 var tools = map[string]tool{}
 
+// annotated is whether tools say that they only read; see FIXTURE_START.
+var annotated bool
+
 func textContent(text string) map[string]string {
 	return map[string]string{"type": "text", "text": text}
 }
@@ -50,10 +53,14 @@ func listTools() json.RawMessage {
 	sort.Strings(names)
 	list := make([]any, len(names))
 	for i, name := range names {
-		list[i] = map[string]any{
+		listed := map[string]any{
 			"name": name, "description": tools[name].description,
 			"inputSchema": json.RawMessage(`{"type":"object","properties":{` + tools[name].schema + `}}`),
 		}
+		if annotated {
+			listed["annotations"] = map[string]bool{"readOnlyHint": name != "writefile"}
+		}
+		list[i] = listed
 	}
 	return encode(map[string]any{"tools": list})
 }
