@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 node=node_modules/.bin/node
 exec $node node_modules/c8/bin/c8.js --all --include 'src/sessions/**' --include 'src/bridge/**' --exclude '**/{contract,ports}.ts' \
   --check-coverage --branches 95 --lines 95 --functions 95 --reporter text \
-  $node node_modules/mocha/bin/mocha.js 'test/unit/{bridge,sessions}*.test.ts' --reporter dot
+  $node node_modules/mocha/bin/mocha.js 'test/unit/{bridge,modern,sessions,stateless}*.test.ts' --reporter dot

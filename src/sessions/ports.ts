@@ -136,7 +136,8 @@ export interface StatelessUse {
   readonly handle: SessionHandle;
   readonly conversation: Conversation;
   readonly subscriptions: Subscriptions;
-  release(): void;
+  /** @param isGone the child was found to be gone, even where the news of it are still on their way: the next request is served by another one. */
+  release(isGone?: boolean): void;
 }
 
 /** Sessions for clients that know of none (MCP 2026-07-28). */

@@ -92,8 +92,9 @@ export class StatelessTable implements StatelessSessions {
     const entry = this.#entry({ auth, server, client, confirm });
     entry.users += 1;
     try {
-      const { handle, conversation } = await this.#find(entry, entry.asker);
-      const release = (): void => {
+      const { handle, conversation, serving } = await this.#find(entry, entry.asker);
+      const release = (isGone = false): void => {
+        if (isGone && entry.serving === serving) entry.serving = undefined;
         handle.release();
         this.#leave(entry);
       };
@@ -153,13 +154,16 @@ export class StatelessTable implements StatelessSessions {
   }
 
   /** The session of an entry, in hand. All who ask while one is opened wait for the same one, so nobody's leaving gives it up. */
-  async #find(entry: Entry, asker: Asker): Promise<{ handle: SessionHandle; conversation: Conversation }> {
+  async #find(
+    entry: Entry,
+    asker: Asker,
+  ): Promise<{ handle: SessionHandle; conversation: Conversation; serving: Promise<Serving> }> {
     const { auth, server } = asker;
     for (let tries = 1; ; tries += 1) {
       const serving = entry.serving ?? this.#start(entry, asker);
       const { id, conversation } = await serving;
       try {
-        return { handle: await this.#options.sessions.use(auth, server, id), conversation };
+        return { handle: await this.#options.sessions.use(auth, server, id), conversation, serving };
       } catch (thrown) {
         if (!isEnded(thrown)) throw thrown;
         if (entry.serving === serving) entry.serving = undefined;

@@ -108,6 +108,8 @@ export class SessionBench {
   autoStart = true;
   /** Children answer `initialize` by themselves. */
   autoInitialize = true;
+  /** Told of each child before it is spoken to. */
+  prepare: (link: FakeLink) => void = () => undefined;
 
   constructor(over: Partial<RegistryOptions> = {}) {
     this.registry = new Registry({
@@ -178,6 +180,7 @@ export class SessionBench {
         });
       }
     };
+    this.prepare(link);
     const channel = openChannel(link, {
       clock: this.clock,
       observer: this.channelLog,

@@ -6,7 +6,8 @@ import { StateSeal } from '../../src/bridge/modern/state';
 import type { JsonRpcId, JsonRpcRequest } from '../../src/bridge/contract';
 import type { ChannelOptions } from '../../src/bridge/channel';
 import { openBench, type Bench } from './channel';
-import { FakeClock, FakeLink, FakeSink, settle, type Sent } from './fake-link';
+import type { FakeClock, FakeLink } from './fake-link';
+import { FakeSink, settle, type Sent } from './fake-link';
 
 export const ALL = { elicitation: { form: {}, url: {} }, sampling: { tools: {} }, roots: {} };
 export const FORM = { message: 'Who?', requestedSchema: { type: 'object', properties: {} } };

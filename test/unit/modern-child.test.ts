@@ -165,7 +165,7 @@ describe('a child of the stateless era', () => {
     const [one, two] = [bench.serve(toolCall(1, 'one')), bench.serve(toolCall(2, 'two'))];
     await settle();
     const [first, second] = bench.sent('tools/call');
-    bench.link.reply(second as Sent);
+    bench.link.reply(second);
     await two.done;
     two.close();
     one.close();

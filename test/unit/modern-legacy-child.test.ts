@@ -310,7 +310,7 @@ describe('a child of the old era, served to the stateless one', () => {
       const third = bench.serve(retry(toolCall(1), 3, again.answer(), { roots: [] }));
       await settle();
       expect(answerTo(bench.link, second).result).to.deep.equal({ roots: [] });
-      bench.link.reply(bench.sent('tools/call')[0] as never);
+      bench.link.reply(bench.sent('tools/call')[0]);
       await third.done;
       expect(third.answer().result.resultType).to.equal('complete');
     });
@@ -339,7 +339,7 @@ describe('a child of the old era, served to the stateless one', () => {
       await settle();
       const late = ask(bench.link);
       cancel(late);
-      bench.link.reply(bench.sent('tools/call')[0] as never);
+      bench.link.reply(bench.sent('tools/call')[0]);
       await gather(bench);
       expect(other.sink.messages).to.deep.equal([]);
       expect(answerTo(bench.link, late)).to.equal(undefined);
@@ -351,7 +351,7 @@ describe('a child of the old era, served to the stateless one', () => {
       const again = bench.serve(retry(request, 2, call.answer()));
       await settle();
       expect(answerTo(bench.link, asked)).to.equal(undefined);
-      bench.link.reply(bench.sent('tools/call')[0] as never, { content: [1] });
+      bench.link.reply(bench.sent('tools/call')[0], { content: [1] });
       await again.done;
       expect(again.answer().result.content).to.deep.equal([1]);
     });
@@ -397,7 +397,7 @@ describe('a child of the old era, served to the stateless one', () => {
       ask(bench.link);
       await gather(bench);
       expect(one.sink.messages).to.deep.equal([]);
-      bench.link.reply(bench.sent('tools/call')[1] as never);
+      bench.link.reply(bench.sent('tools/call')[1]);
       await two.done;
       await gather(bench);
       expect(one.answer().result.resultType).to.equal('input_required');
@@ -413,9 +413,9 @@ describe('a child of the old era, served to the stateless one', () => {
     it('is good once, also for two that come at once', async () => {
       const { call, request } = await parked();
       const [first, second] = [2, 3].map((id) => bench.serve(retry(request, id, call.answer())));
-      await refused(second as Served);
+      await refused(second);
       await refused(bench.serve(retry(request, 4, call.answer())));
-      bench.link.reply(bench.sent('tools/call')[0] as never);
+      bench.link.reply(bench.sent('tools/call')[0]);
       await first?.done;
       expect(first?.answer().result.resultType).to.equal('complete');
       await refused(bench.serve(retry(request, 5, call.answer())));
@@ -444,7 +444,7 @@ describe('a child of the old era, served to the stateless one', () => {
       await refused(bench.serve(toolCall(3, 'work', { requestState, inputResponses: [] })));
       const served = bench.serve(good);
       await settle();
-      bench.link.reply(bench.sent('tools/call')[0] as never);
+      bench.link.reply(bench.sent('tools/call')[0]);
       await served.done;
       expect(served.answer().result.resultType).to.equal('complete');
     });
@@ -467,7 +467,7 @@ describe('a child of the old era, served to the stateless one', () => {
   describe('a call whose client was asked', () => {
     it('is answered with what the child said meanwhile when its client comes back', async () => {
       const { call, request } = await parked();
-      bench.link.reply(bench.sent('tools/call')[0] as never, { content: ['done'] });
+      bench.link.reply(bench.sent('tools/call')[0], { content: ['done'] });
       await settle();
       const again = bench.serve(retry(request, 2, call.answer()));
       await again.done;
@@ -492,10 +492,10 @@ describe('a child of the old era, served to the stateless one', () => {
       const [first, second] = waiting;
       expect(bench.sent('notifications/cancelled')).to.have.length(1);
       expect(answerTo(bench.link, String(first?.asked)).result).to.deep.equal({ action: 'cancel' });
-      const late = bench.serve(retry(first?.request as never, 9, first?.call.answer()));
+      const late = bench.serve(retry(first?.request, 9, first?.call.answer()));
       await late.done;
       expect(late.answer().error.code).to.equal(-32602);
-      bench.serve(retry(second?.request as never, 10, second?.call.answer()));
+      bench.serve(retry(second?.request, 10, second?.call.answer()));
       await settle();
       expect(answerTo(bench.link, String(second?.asked)).result).to.deep.equal(ACCEPTED);
     });
@@ -507,7 +507,7 @@ describe('a child of the old era, served to the stateless one', () => {
       for (let id = 1; id <= 3; id += 1) {
         waiting.push(await parked(id, `work-${String(id)}`));
         const content = 'x'.repeat(id === 1 ? 10 : 5_000_000);
-        if (id > 1) bench.link.reply(bench.sent('tools/call')[id - 1] as never, { content });
+        if (id > 1) bench.link.reply(bench.sent('tools/call')[id - 1], { content });
         await settle();
       }
       const answers = [];
@@ -534,7 +534,7 @@ describe('a child of the old era, served to the stateless one', () => {
       const call = bench.serve(toolCall(1));
       await settle();
       const asked = [ask(bench.link), ask(bench.link, 'sampling/createMessage', {}), ask(bench.link, 'roots/list', {})];
-      bench.link.reply(bench.sent('tools/call')[0] as never);
+      bench.link.reply(bench.sent('tools/call')[0]);
       await call.done;
       await gather(bench);
       expect(call.answer().result.resultType).to.equal('complete');
@@ -594,7 +594,7 @@ describe('a child of the old era, served to the stateless one', () => {
     };
     const second = bench.serve(modernRequest(1, 'server/discover'), other);
     await settle();
-    bench.link.reply(bench.sent('tools/call')[0] as never);
+    bench.link.reply(bench.sent('tools/call')[0]);
     expect(await call.done).to.equal('served');
     expect(await second.done).to.equal('served');
   });
@@ -691,7 +691,7 @@ describe('a child of the old era, served to the stateless one', () => {
       const asked = ask(bench.link);
       await gather(bench);
       expect(two.sink.messages).to.deep.equal([]);
-      bench.link.reply(bench.sent('ping')[0] as never);
+      bench.link.reply(bench.sent('ping')[0]);
       await settle();
       bench.link.say(log('error'));
       await gather(bench);

@@ -40,6 +40,7 @@ export async function modern(
   for (let tries = 1; ; tries += 1) {
     const use = await options.stateless.use(auth, server, client, () => options.authenticator.confirm(auth, server));
     let listening: { readonly over: Promise<void> } | undefined;
+    let isGone = false;
     try {
       exchange.session = use.handle.name;
       await checkScope(exchange, use.handle, request);
@@ -48,11 +49,12 @@ export async function modern(
       else await call(options, exchange, res, use, request, gone);
     } catch (thrown) {
       // The child has ended in the moment before: it has heard nothing, so another one is asked. The client knows of no sessions.
-      if (!hasEnded(thrown) || res.headersSent) throw thrown;
+      isGone = hasEnded(thrown);
+      if (!isGone || res.headersSent) throw thrown;
       if (tries === TRIES) throw childEnded(thrown);
       continue;
     } finally {
-      use.release(); // a stream that only listens does not keep its child
+      use.release(isGone); // a stream that only listens does not keep its child
     }
     await listening?.over;
     return;
