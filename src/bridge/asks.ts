@@ -50,6 +50,11 @@ export class Asks {
     return ask;
   }
 
+  /** Whether the request that the client knows by `key` is open. */
+  has(key: string): boolean {
+    return this.#open.has(key);
+  }
+
   /** Takes the request out that the client knows by `key`. */
   take(key: string): Ask | undefined {
     const ask = this.#open.get(key);

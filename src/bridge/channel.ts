@@ -20,6 +20,7 @@ import type {
   ToolFacts,
 } from './contract';
 import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
+import { EarlyRequests } from './early';
 import { Flow } from './flow';
 import { LineSplitter } from './framing';
 import { decodeId } from './ids';
@@ -62,6 +63,7 @@ class StdioChannel implements Channel {
   readonly #asks: Asks;
   readonly #questions: Questions;
   readonly #tools: Tools;
+  readonly #early: EarlyRequests;
   readonly #flow: Flow;
   readonly #router: Router;
   readonly #out: Outbound;
@@ -88,6 +90,7 @@ class StdioChannel implements Channel {
       send: (json) => this.#reply(json),
       expired: (key) => this.#reply(cancellationText(key, 'deadline')),
     });
+    this.#early = new EarlyRequests(clock);
     this.#tools = new Tools((params, ms) => this.ask('tools/list', params, ms), clock);
     const child = new Child({
       calls: this.#calls,
@@ -96,6 +99,7 @@ class StdioChannel implements Channel {
       maxLineBytes: options.maxLineBytes,
       asks: () => this.#asks,
       questions: this.#questions,
+      early: this.#early,
       waste: (bytes) => this.#flow.waste(bytes),
       reply: (json) => this.#reply(json),
       finish: (call, message, json) => this.#finish(call, message, json),
@@ -132,6 +136,7 @@ class StdioChannel implements Channel {
     return new Promise((resolve) => {
       const call = this.#calls.add(request, sink, resolve, endless);
       this.#out.send(requestText(request, call)).catch(() => this.#writeFailed());
+      this.#early.opened(); // the call's stream can carry what waits
       signal?.addEventListener('abort', () => this.#withdraw(call), { once: true }); // it lives as long as the request
     });
   }
@@ -173,7 +178,9 @@ class StdioChannel implements Channel {
   }
 
   listen(sink: MessageSink): () => void {
-    return this.#router.listen(sink);
+    const leave = this.#router.listen(sink);
+    this.#early.opened();
+    return leave;
   }
 
   async close(): Promise<void> {
@@ -279,6 +286,7 @@ class StdioChannel implements Channel {
     this.#calls.stop();
     this.#endGrace?.cancel();
     this.#asks.clear();
+    this.#early.clear();
     this.#questions.close();
     this.#router.clear();
     return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };

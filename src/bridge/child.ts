@@ -2,6 +2,7 @@
 import type { Ask, Asks } from './asks';
 import type { Call, Calls } from './calls';
 import type { ChannelObserver, DropReason, JsonRpcId, JsonRpcMessage, JsonRpcNotification } from './contract';
+import type { EarlyRequests } from './early';
 import { failureOf, lineTooLong, malformedAnswer } from './failures';
 import type { LineConsumer } from './framing';
 import { decodeId } from './ids';
@@ -17,6 +18,7 @@ export interface ChildOptions {
   readonly calls: Calls;
   readonly asks: () => Asks;
   readonly questions: Questions;
+  readonly early: EarlyRequests;
   readonly router: Router;
   readonly observer: ChannelObserver;
   readonly maxLineBytes: number;
@@ -149,19 +151,27 @@ export class Child implements LineConsumer, ChildSpeech {
     }
     const sent = exchangeId(json, childId, `"${ask.key}"`);
     message.id = ask.key;
-    router.toAny(
-      message as unknown as JsonRpcMessage,
-      sent,
-      false,
-      (sink) => {
-        ask.sink = sink;
-      },
-      (why) => {
-        this.#dropped(why, json.length);
-        if (asks().take(ask.key) === undefined) return;
-        this.#refuse(childId, SERVER_ERROR, 'The client has no open stream that could carry a request.');
-      },
-    );
+    const giveUp = (why: DropReason): void => {
+      this.#dropped(why, json.length);
+      if (asks().take(ask.key) === undefined) return;
+      this.#refuse(childId, SERVER_ERROR, 'The client has no open stream that could carry a request.');
+    };
+    const route = (): void => {
+      if (!asks().has(ask.key)) return; // withdrawn, or too late
+      router.toAny(
+        message as unknown as JsonRpcMessage,
+        sent,
+        false,
+        (sink) => {
+          ask.sink = sink;
+        },
+        (why) => {
+          if (why === 'no-stream') this.#options.early.hold(json.length, route, () => giveUp(why));
+          else giveUp(why);
+        },
+      );
+    };
+    route();
   }
 
   /** The client did not answer in time: both sides are told. */

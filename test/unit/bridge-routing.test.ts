@@ -275,10 +275,47 @@ describe('routing of what the child says', () => {
       expect(bench.observer.drops).to.deep.equal(['late-answer', 'unknown-id', 'unknown-id']);
     });
 
-    it('get an error when no stream is open', () => {
+    it('wait ten seconds for a stream, and get an error when none is opened', () => {
       bench.link.say(ask(8));
+      bench.clock.advance(9_999);
+      expect(bench.link.sent).to.deep.equal([]);
+      expect(bench.observer.drops).to.deep.equal([]);
+      bench.clock.advance(1);
       expect(bench.link.last).to.deep.include({ id: 8 });
       expect(bench.link.last.error).to.have.property('code', -32000);
+      expect(bench.observer.drops).to.deep.equal(['no-stream']);
+    });
+
+    it('that came before any stream go to the first one, each once, and the latest has its own ten seconds', () => {
+      bench.link.say(ask(1));
+      bench.clock.advance(6_000);
+      bench.link.say(ask(2));
+      bench.clock.advance(4_000);
+      expect(bench.link.sent.map(({ id }) => id)).to.deep.equal([1]);
+      const [first, second] = [listen(), listen()];
+      expect([first.messages.length, second.messages.length]).to.deep.equal([1, 0]);
+      bench.clock.advance(10_000);
+      expect(bench.link.sent).to.have.length(1);
+    });
+
+    it('that came before any stream go with the first call', () => {
+      bench.link.say(ask(1));
+      const { sink } = begin(1);
+      expect(sink.messages).to.have.length(1);
+    });
+
+    it('that the child withdraws while they wait go to nobody', () => {
+      bench.link.say(ask(1));
+      bench.link.say({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+      expect(listen().messages).to.deep.equal([]);
+      bench.clock.advance(10_000);
+      expect(bench.link.sent).to.deep.equal([]);
+    });
+
+    it('that are too long to wait get an error at once', () => {
+      const long = { ...ask(1), params: { text: 'x'.repeat(65_536) } };
+      bench.link.say(long);
+      expect(bench.link.last).to.have.property('id', 1);
       expect(bench.observer.drops).to.deep.equal(['no-stream']);
     });
 
