@@ -176,7 +176,7 @@ describe('batches and revisions', () => {
     it('is refused whole when one of its calls needs more than its token may do', async () => {
       const reader = { ...contextOf('alice'), scopes: new Set(['forgejo:read'] as const) };
       await start('2025-03-26', {
-        servers: [serverSpec({ name: 'default', policy: { access: 'write' } })],
+        servers: [serverSpec({ name: 'default' })],
         authenticator: { ...nameAuthenticator, authenticate: async () => reader },
       });
       child.onMessage = (message) => {
