@@ -89,7 +89,11 @@ export const LAST_EVENT = '@@event@@';
 
 const headers: fc.Arbitrary<Header> = fc
   .tuple(
-    header('Accept', ['application/json, text/event-stream'], ['*/*', 'application/json', 'text/html', 'a;;q=0,', ',']),
+    header(
+      'Accept',
+      ['application/json, text/event-stream'],
+      ['*/*', 'text/event-stream', 'application/json', 'text/html', 'a;;q=0,', ','],
+    ),
     header(
       'Content-Type',
       ['application/json'],
@@ -135,8 +139,12 @@ const method = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom('PUT', 'PATCH', 'OPTIONS', 'TRACE', 'PROPFIND') },
 );
 
+/** Stands for the URL that a stream of 2024-11-05 named: the n-th that was named to anybody. */
+export const ENDPOINT = '@@endpoint@@';
+
 const path = fc.oneof(
   { weight: 30, arbitrary: fc.constant('/mcp') },
+  { weight: 3, arbitrary: fc.constantFrom('/sse', ENDPOINT, ENDPOINT, ENDPOINT) },
   {
     weight: 1,
     arbitrary: fc.constantFrom(

@@ -106,6 +106,7 @@ function stream(text: string, end: Outcome['end'], { body, resumes }: Asked): re
   const messages: Json[] = [];
   for (const block of text.split('\n\n').slice(0, -1)) {
     const data = dataOf(block);
+    if (block.startsWith('event: endpoint\n')) continue; // the URL for POSTs, of 2024-11-05
     if (data === undefined || data === '') continue;
     const all = JSON.parse(data) as unknown;
     for (const message of (Array.isArray(all) ? all : [all]) as readonly Json[]) {

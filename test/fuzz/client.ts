@@ -31,6 +31,7 @@ export const DEADLINE_MS = 20_000;
 /**
  * Sends it and waits for the end, whatever that is.
  * @param over aborts the wait: `stuck`. @param leave has us go away from an answer that need not end by itself: `dropped`.
+ * @param came is told of every piece of the answer.
  */
 export function send(
   port: number,
@@ -38,6 +39,7 @@ export function send(
   what: HttpRequest,
   over: AbortSignal,
   leave?: AbortSignal,
+  came?: (text: string) => void,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const { method, path, drop, body } = what;
@@ -75,6 +77,7 @@ export function send(
       given = answer.headers;
       answer.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
+        came?.(chunk.toString('utf8'));
         goAway('data');
       });
       answer.on('error', () => undefined); // `close` tells

@@ -40,12 +40,16 @@ describe('/mcp, whatever clients and children do', () => {
     timers.stop();
   });
 
-  /** What one story may leave: nothing. Sessions whose opener never read their id are ended as an administrator would. */
+  /**
+   * What one story may leave: nothing. Sessions that no client can end are ended as an administrator would: those whose opener never read their id,
+   * and those of the stateless era, which may still be starting when the last client has left.
+   */
   const clean = async (): Promise<void> => {
-    for (const { name, endedAt } of app.store.records.values())
-      if (endedAt === undefined) await app.registry.endNamed(name, 'user');
     await becomesQuiet(() => {
       const { registry, streams, bodies } = app;
+      for (const { name, endedAt } of app.store.records.values()) {
+        if (endedAt === undefined) void registry.endNamed(name, 'user');
+      }
       const running = app.children.filter((link) => link.running).length;
       return {
         sessions: registry.size,

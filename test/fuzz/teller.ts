@@ -1,6 +1,6 @@
 /** Plays stories against an endpoint and checks every answer. It knows which session is whose. */
 import { Agent } from 'node:http';
-import { LAST_EVENT, type Act, type SessionRef, type Story, type User, USERS } from './acts';
+import { ENDPOINT, LAST_EVENT, type Act, type SessionRef, type Story, type User, USERS } from './acts';
 import { checkAnswer, messagesOf } from './answers';
 import { checkWords, mark } from './canaries';
 import { DEADLINE_MS, later, send, type HttpRequest, type Outcome } from './client';
@@ -35,6 +35,7 @@ export class Teller {
   readonly #opened: Opened[] = [];
   readonly #asks: string[] = [];
   readonly #events: string[] = [];
+  readonly #endpoints: string[] = [];
   readonly #questioned: Questioned[] = [];
   readonly #running: Promise<void>[] = [];
   readonly #leave = new AbortController();
@@ -103,13 +104,17 @@ export class Teller {
   }
 
   async #act(act: Act): Promise<void> {
-    const { user, method, path, drop } = act;
+    const { user, drop } = act;
+    const endpoint = this.#endpoints[act.seen % Math.max(1, this.#endpoints.length)] ?? '/sse?connection=none';
+    const path = act.path === ENDPOINT ? endpoint : act.path;
+    const method = act.path === ENDPOINT ? 'POST' : act.path === '/sse' ? 'GET' : act.method;
     const questioned = act.again ? this.#questioned[act.seen % Math.max(1, this.#questioned.length)] : undefined;
     if (questioned !== undefined) {
       await this.#again(questioned);
       return;
     }
-    const session = this.#find(user, act.session);
+    // The transport of 2024-11-05 knows no such header.
+    const session = path === '/sse' || act.path === ENDPOINT ? undefined : this.#find(user, act.session);
     const named = session?.id ?? (act.session.kind === 'text' ? act.session.text : undefined);
     const word = mark(user);
     const ask = this.#asks[act.seen % Math.max(1, this.#asks.length)] ?? '"r0.1.n1"';
@@ -169,8 +174,14 @@ export class Teller {
     request: HttpRequest,
     word?: string,
   ): Promise<void> {
-    const leave = isStateless(body) ? this.#leave.signal : undefined;
-    const outcome = await send(this.#endpoint.port, this.#agent, request, this.#over.signal, leave);
+    // A stream that names no session ends with its client.
+    const own = isStateless(body) || (request.method === 'GET' && session === undefined);
+    const leave = own ? this.#leave.signal : undefined;
+    const came = (text: string): void => {
+      const endpoint = /^event: endpoint\ndata: (\S+)$/m.exec(text)?.[1];
+      if (endpoint !== undefined) this.#endpoints.push(endpoint);
+    };
+    const outcome = await send(this.#endpoint.port, this.#agent, request, this.#over.signal, leave, came);
     try {
       this.#check(user, session, body, request, outcome, word);
     } catch (thrown) {
@@ -190,7 +201,7 @@ export class Teller {
     word?: string,
   ): void {
     const names = new Set(request.headers.map(([name]) => name.toLowerCase()));
-    const resumes = request.method === 'GET' && names.has('last-event-id');
+    const resumes = request.method === 'GET' && (names.has('last-event-id') || session === undefined);
     const asked = new Set([word, ...(body?.match(/\bmk\.[a-z]+\.\d+/g) ?? [])].filter((one) => one !== undefined));
     const shown = `${JSON.stringify(outcome.headers)}\n${outcome.text}`;
     const own = session?.user === user && !opens(body) ? session.canary : undefined;
