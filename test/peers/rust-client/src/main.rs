@@ -48,6 +48,15 @@ struct Heard {
     progressed: Notify,
 }
 
+impl Heard {
+    /// Waits for progress of this call; a notice that an earlier call left behind does not count.
+    async fn first_progress(&self) {
+        while self.progress.lock().unwrap().is_empty() {
+            self.progressed.notified().await;
+        }
+    }
+}
+
 struct Handler(Arc<Heard>);
 
 impl ClientHandler for Handler {
@@ -162,7 +171,7 @@ impl Conversation {
             let mut handle = service.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
             tokio::select! {
                 biased;
-                _ = self.heard.progressed.notified() => {
+                _ = self.heard.first_progress() => {
                     handle.cancel(Some("the test gives up".to_owned())).await?;
                     return Err(Box::new(ServiceError::Cancelled { reason: None }));
                 }
