@@ -62,8 +62,8 @@ export class StatelessClient {
     return this.call('tools/call', { name, arguments: args }, meta, headers);
   }
 
-  async post(message: any, headers: Headers = {}): Promise<StatelessAnswer> {
-    const { statusCode, headers: got, body } = await this.#send(message, headers, AbortSignal.timeout(60_000));
+  async post(message: any, headers: Headers = {}, timeout = 60_000): Promise<StatelessAnswer> {
+    const { statusCode, headers: got, body } = await this.#send(message, headers, AbortSignal.timeout(timeout));
     const text = await body.text();
     const messages = String(got['content-type']).startsWith('text/event-stream')
       ? text.split('\n\n').flatMap(dataOf)

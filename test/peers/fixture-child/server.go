@@ -180,6 +180,7 @@ func (s *server) state() map[string]any {
 		"logLevel":      s.logLevel,
 		"subscriptions": subscribed,
 		"answered":      s.answered,
+		"running":       len(s.calls),
 		"called":        maps.Clone(s.called),
 		"cancelled":     strings.Join(s.cancelled, " "),
 	}
