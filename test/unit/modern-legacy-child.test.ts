@@ -92,6 +92,15 @@ describe('a child of the old era, served to the stateless one', () => {
       }
     });
 
+    it('are answered with -32021 where the child names the capabilities that the client lacks', async () => {
+      const call = bench.serve(toolCall(1));
+      await settle();
+      const data = { requiredCapabilities: { sampling: {} } };
+      bench.link.say({ jsonrpc: '2.0', id: bench.link.last.id, error: { code: -32021, message: 'no', data } });
+      await call.done;
+      expect(call.answer().error).to.deep.equal({ code: -32021, message: 'no', data });
+    });
+
     it('are answered with -32603 where the child answers with no object', async () => {
       const call = bench.serve(toolCall(1));
       await settle();

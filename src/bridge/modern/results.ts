@@ -100,6 +100,8 @@ export function modernError(error: RpcError): RpcError {
 export function oldError(error: RpcError): RpcError {
   const { code } = error;
   if (code === RESOURCE_NOT_FOUND) return { ...error, code: INVALID_PARAMS };
+  // SDKs of both eras say this to clients of the old one as well, and by its data it is what it says.
+  if (code === CAPABILITY_MISSING && isObject(error.data) && isObject(error.data.requiredCapabilities)) return error;
   return code <= -32020 && code >= -32099 ? { ...error, code: INTERNAL } : error;
 }
 
