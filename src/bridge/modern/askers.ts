@@ -28,9 +28,12 @@ export interface AskersOptions {
 }
 
 /** Milliseconds for which a question waits for the other calls to be answered. */
-const QUESTION_MS = 30_000;
-/** Milliseconds after which a call is let through all the same: it may have to wait with a question, but it runs. */
-const ENTER_MS = 30_000;
+const QUESTION_MS = 15_000;
+/**
+ * Milliseconds after which a call is let through all the same: it may have to wait with a question, but it runs. Long enough that those which had to
+ * wait for a question that was nobody's come one by one after it, instead of all at once.
+ */
+const ENTER_MS = 60_000;
 /** What is remembered to have asked. */
 const MAX_KNOWN = 1024;
 

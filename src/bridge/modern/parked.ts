@@ -25,10 +25,6 @@ export class Parked {
     this.#options = options;
   }
 
-  get size(): number {
-    return this.#calls.size;
-  }
-
   /** Adds a call; where there are too many, the one that has waited longest is given up. */
   add(running: Running): void {
     this.#calls.add(running);
