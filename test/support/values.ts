@@ -28,6 +28,7 @@ export function chartValues(choices: ChartChoices): Record<string, unknown> {
     limits: { cpu: '1', memory: '128Mi' },
   });
   const fixture = { command: ['/child'], forgejo, pod: pod('fmo/child-fixture:test'), stopGrace: '2s' };
+  const everything = { command: ['/child'], forgejo, pod: pod('fmo/child-everything:test') };
   return {
     image: { repository: 'fmo/gateway', tag: 'test', pullPolicy: 'Never' },
     publicUrl,
@@ -39,6 +40,7 @@ export function chartValues(choices: ChartChoices): Record<string, unknown> {
     records: { namespace: { name: recordsNamespace } },
     networkPolicy: { gateway: { opsFrom: [{ ipBlock: { cidr: '0.0.0.0/0' } }] } },
     config: {
+      http: { allowedHosts: ['127.0.0.1'] }, // the conformance suite wants an endpoint on loopback
       sessions: { maxPerUser: 60, maxTotal: 110, opensPerMinutePerUser: 0, opensPerMinute: 0 },
       auth: { oauth: { accessTokenLifetime: '1h' } },
     },
@@ -48,7 +50,8 @@ export function chartValues(choices: ChartChoices): Record<string, unknown> {
         forgejo: { ...forgejo, tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] },
         pod: pod('fmo/child-forgejo-mcp-rs:test'),
       },
-      everything: { command: ['/child'], forgejo, pod: pod('fmo/child-everything:test') },
+      everything,
+      conformance: { ...everything, idleTimeout: '30s' },
       fixture,
       brief: { ...fixture, idleTimeout: '5s' },
       'no-image': { ...fixture, pod: pod('fmo/no-such-image:test'), startTimeout: '30s' },
