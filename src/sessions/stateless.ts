@@ -61,7 +61,7 @@ interface Entry {
 /** A session that has ended between two requests is replaced this often before the request is refused. */
 const TRIES = 3;
 /** Milliseconds for a child to say which era it speaks, at most. */
-const PROBE_MS = 5_000;
+const PROBE_MS = 10_000;
 /** Calls that may wait for their clients: half of what a child takes, and few enough to leave room for questions of others. */
 const MAX_PARKED = 32;
 /** Milliseconds between two looks at a login that somebody listens with who has no session: with one, its end tells. */
