@@ -57,7 +57,10 @@ export function malformedAnswer(): AppError {
 
 /** Why a call in flight was lost with its child. */
 export function childLost(exit: BackendExit | undefined): AppError {
-  return new AppError('BACKEND_ENDED', `${whatHappened(exit)} The call may have happened. Try again if that does no harm.`);
+  return new AppError(
+    'BACKEND_ENDED',
+    `${whatHappened(exit)} The call may have happened. Try again if that does no harm.`,
+  );
 }
 
 function whatHappened(exit: BackendExit | undefined): string {
