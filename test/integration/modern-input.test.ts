@@ -420,10 +420,8 @@ describe('input that a request of MCP 2026-07-28 requires', function () {
         const asked = askedBy(await capable.call('tools/call', request));
         expect(Object.values(asked.requests).map(({ method }) => method)).to.deep.equal(['sampling/createMessage']);
         const missing = await gateway.client(server, { capabilities: {} }).tool('test_missing_capability');
-        // In the old era this code means nothing, so what comes with it is not believed.
-        const told = server === 'modern' ? [400, -32021] : [200, -32603];
-        expect([missing.status, missing.answer.error?.code]).to.deep.equal(told);
-        if (server === 'modern') expect(missing.answer.error.data.requiredCapabilities).to.have.property('sampling');
+        expect([missing.status, missing.answer.error?.code]).to.deep.equal([400, -32021]);
+        expect(missing.answer.error.data.requiredCapabilities).to.have.property('sampling');
         expect(
           textIn(await gateway.client(server, { capabilities: EVERYTHING }).tool('test_missing_capability')),
         ).to.contain('executed');
