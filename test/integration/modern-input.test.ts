@@ -213,7 +213,7 @@ describe('input that a request of MCP 2026-07-28 requires', function () {
       askedBy(await forms.call('tools/call', ask('elicitation/create', FORM)));
     });
 
-    it('closing the request that brought the answers cancels the call', async () => {
+    it('a call whose client goes away is cancelled, and another one that waits for its client is not', async () => {
       const client = gateway.client('fixture');
       client.info = { name: 'closing', version: '1' }; // a child of its own
       const request = quiz(true);
@@ -225,7 +225,7 @@ describe('input that a request of MCP 2026-07-28 requires', function () {
       stop.abort();
       expect(await gone).to.equal('gone');
       await until('it is cancelled', async () => (await stateOf(client)).cancelled !== '');
-      // The one that waits for its client is none of that.
+      // The one that waits goes on.
       const next = askedBy(await again(client, request, asked, { [asked.keys[0] ?? '']: ACCEPTED }));
       expect(next.keys).to.have.length(1);
     });
