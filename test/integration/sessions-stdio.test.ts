@@ -124,14 +124,16 @@ describe('sessions over real stdio', () => {
     expect(progress.messages.slice(0, -1).map(({ params }) => params.progressToken as string)).to.include('p');
   });
 
-  it('knows which tools of forgejo-mcp read and which write, and nothing of a child that marks none', async () => {
+  it('knows which tools of forgejo-mcp read and which write, nothing of a child that marks none, and the arguments that stand in headers', async () => {
     const forgejo = await open('forgejo-mcp-rs', { env: { FORGEJO_URL: 'http://127.0.0.1:1', FORGEJO_TOKEN: 'none' } });
     const handle = await forgejo.use();
     const facts = await Promise.all(['get_issue', 'create_issue', 'no_such_tool'].map((name) => handle.tool(name)));
     handle.release();
-    expect(facts).to.deep.equal([{ readOnly: true }, { readOnly: false }, undefined]);
+    expect(facts).to.deep.equal([{ readOnly: true, mirrored: [] }, { readOnly: false, mirrored: [] }, undefined]);
     const plain = await (await open('everything-server')).use();
-    expect(await plain.tool('test_simple_text')).to.equal(undefined);
+    expect(await plain.tool('test_simple_text')).to.deep.equal({ readOnly: undefined, mirrored: [] });
+    const mirrored = [{ header: 'Region', path: ['region'] }];
+    expect(await plain.tool('test_x_mcp_header')).to.deep.equal({ readOnly: undefined, mirrored });
     plain.release();
     expect(observer.drops).to.deep.equal([]);
   });
