@@ -3,6 +3,8 @@ import { mkdir } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { dirname, join } from 'node:path';
 import { Agent } from 'undici';
+import { deriveKeys } from './auth/keys/derive';
+import { masterKeys } from './auth/keys/master';
 import { StateSeal } from './bridge/modern/state';
 import { systemClock } from './clock';
 import { openBackend, openKube } from './compose/backend';
@@ -29,6 +31,7 @@ import { SessionIds } from './sessions/ids';
 import { Registry } from './sessions/registry';
 import { StatelessTable } from './sessions/stateless';
 import { createSpawner, proxySessions } from './spawn';
+import { Seal } from './stores/seal';
 import { openSqliteSessionStore } from './stores/sqlite/sessions';
 import type { Logger } from './telemetry/log';
 import { collectProcessMetrics, createMetrics, type Metrics } from './telemetry/metrics';
@@ -160,7 +163,7 @@ async function build(
   const stateless = new StatelessTable({
     sessions: registry,
     clock,
-    seal: new StateSeal(sessionKeys, clock),
+    seal: new StateSeal(new Seal(deriveKeys(masterKeys(sessionKeys, 'sessions.keyFile'), 'request-states')), clock),
     versions: ALL_VERSIONS,
   });
 

@@ -1,11 +1,10 @@
 /** The translation between eras on a clock of the test's: a child that may do anything, and clients of 2026-07-28 that share it. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { randomBytes } from 'node:crypto';
 import type { JsonRpcRequest } from '../../src/bridge/contract';
 import type { Conversation, ConversationLink } from '../../src/bridge/modern/contract';
 import { openConversation } from '../../src/bridge/modern/open';
-import { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal } from '../support/state-seal';
 import { Subscriptions } from '../../src/bridge/modern/subscriptions';
 import { openBench, type Bench } from '../support/channel';
 import { FakeSink, settle } from '../support/fake-link';
@@ -138,7 +137,7 @@ async function play({ steps, moods, era, finale }: Drama): Promise<void> {
   };
   const opening = openConversation(conversationLink, {
     clock,
-    seal: new StateSeal([randomBytes(32)], clock),
+    seal: stateSeal(clock),
     audience: 'alice',
     client: CLIENT,
     era,

@@ -18,7 +18,7 @@ import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connectio
 import { Streams } from '../../src/http/mcp/stream';
 import { SessionIds } from '../../src/sessions/ids';
 import type { SessionRecord, SessionStore, SpawnRequest } from '../../src/sessions/ports';
-import { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal } from './state-seal';
 import { ALL_VERSIONS } from '../../src/http/modern/envelope';
 import { StatelessTable } from '../../src/sessions/stateless';
 import { Registry } from '../../src/sessions/registry';
@@ -216,7 +216,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
   const stateless = new StatelessTable({
     sessions: registry,
     clock: systemClock,
-    seal: new StateSeal([randomBytes(32)], systemClock),
+    seal: stateSeal(),
     versions: ALL_VERSIONS,
   });
   const sse = new SseConnections({ maxPerUser: 10, maxTotal: 200, initializeMs: 30_000, ...changes.sse });

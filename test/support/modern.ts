@@ -2,7 +2,8 @@
 import type { Conversation } from '../../src/bridge/modern/contract';
 import { CLIENT_CAPABILITIES, PROTOCOL_VERSION } from '../../src/bridge/modern/meta';
 import { openConversation, type OpenOptions } from '../../src/bridge/modern/open';
-import { StateSeal } from '../../src/bridge/modern/state';
+import type { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal } from './state-seal';
 import type { JsonRpcId, JsonRpcRequest } from '../../src/bridge/contract';
 import type { ChannelOptions } from '../../src/bridge/channel';
 import { openBench, type Bench } from './channel';
@@ -106,7 +107,7 @@ export async function modernBench(what: BenchOptions = {}): Promise<ModernBench>
     else if (Object.hasOwn(answers, method)) link.reply(message, answers[method]);
   };
   what.before?.(bench);
-  const seal = new StateSeal([Buffer.alloc(32, 7)], clock);
+  const seal = stateSeal(clock);
   const conversation = await openConversation(channel, {
     clock,
     seal,

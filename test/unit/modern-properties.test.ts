@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { AuthContext } from '../../src/auth/context';
 import type { ClientFacts } from '../../src/bridge/modern/meta';
-import { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal } from '../support/state-seal';
 import type { SessionHandle } from '../../src/sessions/ports';
 import { StatelessTable } from '../../src/sessions/stateless';
 import { FakeSink, settle, type FakeLink, type Sent } from '../support/fake-link';
@@ -224,7 +224,7 @@ class World {
     this.#table = new StatelessTable({
       sessions: this.#bench.registry,
       clock: this.#bench.clock,
-      seal: new StateSeal([Buffer.alloc(32, 1)], this.#bench.clock),
+      seal: stateSeal(this.#bench.clock),
       versions: ['2026-07-28'],
     });
   }

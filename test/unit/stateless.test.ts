@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { AuthContext } from '../../src/auth/context';
 import type { ClientFacts } from '../../src/bridge/modern/meta';
-import { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal } from '../support/state-seal';
 import { AppError } from '../../src/errors';
 import type { Sessions, StatelessUse } from '../../src/sessions/ports';
 import type { RegistryOptions } from '../../src/sessions/registry';
@@ -23,7 +23,7 @@ describe('sessions of clients that know of none', () => {
     table = new StatelessTable({
       sessions: sessions?.(bench) ?? bench.registry,
       clock: bench.clock,
-      seal: new StateSeal([Buffer.alloc(32, 1)], bench.clock),
+      seal: stateSeal(bench.clock),
       versions: ['2026-07-28'],
     });
   }
