@@ -1,5 +1,5 @@
 /** What the handlers of POST share: how they answer, and how they hand on what needs no answer. */
-import type { JsonRpcRequest } from '../../bridge/contract';
+import type { JsonRpcRequest, MessageSink } from '../../bridge/contract';
 import { AppError, toAppError } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import { failureBody } from '../failure';
@@ -14,9 +14,28 @@ export function jsonMsOf(options: McpOptions, handle: Pick<SessionHandle, 'proto
   return primes(handle.protocolVersion) ? Math.min(options.primeMs, options.jsonMs) : options.jsonMs;
 }
 
+/**
+ * Makes a call whose answer is the response. What fails after the headers went out is told as the JSON-RPC answer; what fails before that is thrown.
+ */
+export async function respond(
+  sink: PostSink,
+  exchange: Admitted,
+  request: JsonRpcRequest,
+  call: () => Promise<void>,
+): Promise<void> {
+  try {
+    await call();
+  } catch (thrown) {
+    sink.abandon();
+    if (!sink.begun) throw thrown;
+    await answerFailure(sink, exchange, request, thrown);
+  }
+  sink.finish();
+}
+
 /** Tells what was thrown as the answer to a request whose response has begun. Never rejects. */
 export async function answerFailure(
-  sink: PostSink,
+  sink: MessageSink,
   exchange: Admitted,
   request: JsonRpcRequest,
   thrown: unknown,

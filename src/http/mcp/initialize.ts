@@ -3,7 +3,7 @@ import type { JsonRpcMessage, JsonRpcRequest, MessageSink } from '../../bridge/c
 import { AppError, ERRORS, type ErrorCode } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import type { Outgoing } from '../handler';
-import { answerFailure } from './answers';
+import { respond } from './answers';
 import { isServed, LATEST_VERSION } from './headers';
 import { PostSink } from './post-sink';
 import { goneSignal, type Admitted, type McpOptions } from './routes';
@@ -35,15 +35,7 @@ export async function initialize(
     exchange.session = handle.name;
     const { streams, jsonMs } = options;
     const sink = new PostSink(res, { streams, jsonMs, headers: { 'Mcp-Session-Id': handle.id } });
-    try {
-      await begin(handle, request, sink);
-      sink.finish();
-    } catch (thrown) {
-      sink.abandon();
-      if (!sink.begun) throw thrown;
-      await answerFailure(sink, exchange, request, thrown);
-      sink.finish();
-    }
+    await respond(sink, exchange, request, () => begin(handle, request, sink));
   } finally {
     handle.release();
   }

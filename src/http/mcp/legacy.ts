@@ -2,7 +2,7 @@
 import type { JsonRpcRequest } from '../../bridge/contract';
 import type { SessionHandle } from '../../sessions/ports';
 import type { Incoming, Outgoing } from '../handler';
-import { accepted, answerFailure, deliver, jsonMsOf } from './answers';
+import { accepted, deliver, jsonMsOf, respond } from './answers';
 import { batch } from './batch';
 import { checkProtocolVersion, sessionIdOf } from './headers';
 import { initialize } from './initialize';
@@ -37,10 +37,7 @@ export async function legacy(
   }
 }
 
-/**
- * Passes a call on. It runs to its end even when the client goes away: a disconnect is not a cancellation. What fails after the headers
- * went out is told as the JSON-RPC answer.
- */
+/** Passes a call on. It runs to its end even when the client goes away: a disconnect is not a cancellation. */
 async function call(
   options: McpOptions,
   exchange: Admitted,
@@ -54,15 +51,7 @@ async function call(
     jsonMs: jsonMsOf(options, handle),
     replay: options.kept.of(handle),
   });
-  try {
-    await handle.call(request, sink);
-    sink.finish();
-  } catch (thrown) {
-    sink.abandon();
-    if (!sink.begun) throw thrown;
-    await answerFailure(sink, exchange, request, thrown);
-    sink.finish();
-  }
+  await respond(sink, exchange, request, () => handle.call(request, sink));
 }
 
 /** A notification or an answer: 202 once the child's side has taken it, and no body. */

@@ -6,11 +6,10 @@
  * some clients never send again after a POST with another status. 401 and 403 stay statuses, because clients log in and step up on them.
  */
 import type { JsonRpcRequest } from '../../bridge/contract';
-import { AppError, toAppError } from '../../errors';
+import { AppError } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
-import { failureBody } from '../failure';
 import { pathOf, queryOf, type Handler, type Incoming } from '../handler';
-import { accepted, deliver } from './answers';
+import { accepted, answerFailure, deliver } from './answers';
 import { checkBatch } from './batch';
 import { checkContentType, checkGetAccept, checkProtocolVersion } from './headers';
 import { begin } from './initialize';
@@ -105,7 +104,7 @@ function initialize(
   connection.session = 'opening';
   return open(options, exchange, connection, request).catch((thrown: unknown) => {
     connection.session = 'none';
-    return fail(exchange, connection, request, thrown);
+    return answerFailure(connection.sink, exchange, request, thrown);
   });
 }
 
@@ -176,20 +175,9 @@ function call(
   handle: SessionHandle,
   request: JsonRpcRequest,
 ): Promise<void> {
-  return handle.call(request, connection.sink).catch((thrown: unknown) => fail(exchange, connection, request, thrown));
-}
-
-/** Answers a request with what was thrown, on the stream. Never rejects. */
-async function fail(
-  exchange: Admitted,
-  { sink }: SseConnection,
-  request: JsonRpcRequest,
-  thrown: unknown,
-): Promise<void> {
-  const error = toAppError(thrown);
-  exchange.code = error.code;
-  const failure = failureBody(error, request.id, exchange.id);
-  await sink.send(failure, JSON.stringify(failure))?.catch(() => undefined); // then the client is gone as well
+  return handle
+    .call(request, connection.sink)
+    .catch((thrown: unknown) => answerFailure(connection.sink, exchange, request, thrown));
 }
 
 /** The stream is closed, and the session with it. One that was still being opened is given up by its signal. */

@@ -3,7 +3,7 @@ import type { JsonRpcMessage, JsonRpcRequest } from '../../bridge/contract';
 import { AppError } from '../../errors';
 import type { StatelessUse } from '../../sessions/ports';
 import type { Incoming, Outgoing } from '../handler';
-import { accepted, answerFailure } from '../mcp/answers';
+import { accepted, respond } from '../mcp/answers';
 import type { ClientBody } from '../mcp/message';
 import { PostSink } from '../mcp/post-sink';
 import { goneSignal, type Admitted, type McpOptions } from '../mcp/routes';
@@ -70,15 +70,13 @@ async function call(
   gone: AbortSignal,
 ): Promise<void> {
   const sink = new PostSink(res, { streams: options.streams, jsonMs: options.jsonMs, status: statusOf });
-  try {
-    await conversation.serve(handle, request, sink, gone);
-    sink.finish();
-  } catch (thrown) {
-    sink.abandon();
-    if (!sink.begun) throw thrown;
-    await answerFailure(sink, exchange, request, hasEnded(thrown) ? childEnded(thrown) : thrown);
-    sink.finish();
-  }
+  await respond(sink, exchange, request, async () => {
+    try {
+      await conversation.serve(handle, request, sink, gone);
+    } catch (thrown) {
+      throw sink.begun && hasEnded(thrown) ? childEnded(thrown) : thrown; // before that another child is asked
+    }
+  });
 }
 
 /** Resolves once the subscription was acknowledged. */
