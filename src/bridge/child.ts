@@ -9,6 +9,7 @@ import { decodeId } from './ids';
 import { idTextOf, readLine, type ChildMessage, type ChildSpeech } from './inbound';
 import { isObject } from './json';
 import { concernsServer } from './methods';
+import { SUBSCRIPTION_ID } from './modern/meta';
 import { readEnds } from './oversize';
 import type { Questions } from './questions';
 import type { Router } from './router';
@@ -35,9 +36,6 @@ export interface ChildOptions {
 /** JSON-RPC's number for a request that timed out, as the MCP SDKs use it. */
 const REQUEST_TIMEOUT = -32001;
 const SERVER_ERROR = -32000;
-
-/** Names the request that a subscription's notification belongs to (MCP 2026-07-28, '_meta'). */
-const SUBSCRIPTION = 'io.modelcontextprotocol/subscriptionId';
 
 export class Child implements LineConsumer, ChildSpeech {
   readonly #options: ChildOptions;
@@ -128,7 +126,7 @@ export class Child implements LineConsumer, ChildSpeech {
   /** What names a subscription goes with its request (MCP 2026-07-28, 'Subscriptions'); false where it names none that is open. */
   #toSubscription(message: ChildMessage, json: string): boolean {
     const params = isObject(message.params) ? message.params : {};
-    const key = isObject(params._meta) ? params._meta[SUBSCRIPTION] : undefined;
+    const key = isObject(params._meta) ? params._meta[SUBSCRIPTION_ID] : undefined;
     const call = typeof key === 'string' ? this.#options.calls.get(key) : undefined;
     if (call === undefined) return false;
     this.#options.router.toCall(call, message as unknown as JsonRpcMessage, json);

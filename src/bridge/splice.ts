@@ -7,6 +7,7 @@ import { parseExact } from './json';
 
 const HEAD = '{"jsonrpc":"2.0","id":';
 const TAIL = ',"jsonrpc":"2.0","id":';
+const RESULT = '"result":{';
 
 /**
  * Exchanges the top-level id of a message. Go, Rust and Python children write it first, the TypeScript SDK writes it last; at both ends its
@@ -32,6 +33,31 @@ export function exchangeId(json: string, from: string, to: string): string {
 
 function idTextIn(json: string): string {
   return JSON.stringify((parseExact(json) as { readonly id?: unknown }).id);
+}
+
+/**
+ * Adds members at the head of an answer's result and exchanges its id, in a text of one of the two forms that children's SDKs write; undefined where it
+ * has another.
+ *
+ * @param json the answer's text; @param from JSON text of the id in it; @param to JSON text of the new one; @param members of names that the result
+ * has not.
+ */
+export function addToResult(
+  json: string,
+  from: string,
+  to: string,
+  members: Readonly<Record<string, unknown>>,
+): string | undefined {
+  const idFirst = `${HEAD}${from},${RESULT}`;
+  const idLast = `${TAIL}${from}}`;
+  let rest: string;
+  if (json.startsWith(idFirst)) rest = json.slice(idFirst.length);
+  else if (json.startsWith(`{${RESULT}`) && json.endsWith(`}${idLast}`)) {
+    rest = `${json.slice(RESULT.length + 1, -idLast.length)}}`;
+  } else return undefined;
+  const added = JSON.stringify(members).slice(1, -1);
+  const comma = added === '' || /^\s*\}/.test(rest) ? '' : ',';
+  return `${HEAD}${to},${RESULT}${added}${comma}${rest}`;
 }
 
 /** Exchanges a string that stands exactly once in `json`; undefined when it does not, or when that is not the member `name`. */

@@ -21,6 +21,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'bridge/contract',
     'bridge/json',
     'bridge/modern/meta',
+    'bridge/versions',
   ],
   'auth/': ['stores/contract', 'stores/seal', 'stores/sealed'],
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],

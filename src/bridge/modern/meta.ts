@@ -2,9 +2,6 @@
 import type { JsonRpcRequest } from '../contract';
 import { isObject } from '../json';
 
-/** The one stateless revision that is served. */
-export const MODERN_VERSION = '2026-07-28';
-
 const PREFIX = 'io.modelcontextprotocol/';
 export const PROTOCOL_VERSION = `${PREFIX}protocolVersion`;
 export const CLIENT_CAPABILITIES = `${PREFIX}clientCapabilities`;

@@ -2,11 +2,12 @@
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { JsonRpcMessage, MessageSink } from '../contract';
+import { LATEST_SESSION_VERSION, MODERN_VERSION } from '../versions';
 import { isObject } from '../json';
 import { legacyCapabilities } from './capabilities';
 import type { Conversation, ConversationLink } from './contract';
 import { LegacyChild } from './legacy-child';
-import { CLIENT_CAPABILITIES, CLIENT_INFO, MODERN_VERSION, PROTOCOL_VERSION, type ClientFacts } from './meta';
+import { CLIENT_CAPABILITIES, CLIENT_INFO, PROTOCOL_VERSION, type ClientFacts } from './meta';
 import { ModernChild } from './modern-child';
 import { VERSION_UNSUPPORTED } from './results';
 import type { StateSeal } from './state';
@@ -30,9 +31,6 @@ export interface OpenOptions {
   /** Told what the child answered when it was asked for its era; not called when it gave no answer. */
   readonly learned: (era: 'legacy' | 'modern') => void;
 }
-
-/** The newest revision with `initialize`. */
-const LEGACY_VERSION = '2025-11-25';
 
 /** What a client that does not tell its name is called towards a child, which must be told one. */
 const UNNAMED = { name: 'mcp-client', version: '0' };
@@ -92,7 +90,7 @@ function isUnsupportedVersion(error: unknown): boolean {
 async function initialize(link: ConversationLink, options: OpenOptions): Promise<Conversation> {
   const { client } = options;
   const params = {
-    protocolVersion: LEGACY_VERSION,
+    protocolVersion: LATEST_SESSION_VERSION,
     capabilities: legacyCapabilities(client.capabilities),
     clientInfo: named(client.info),
   };

@@ -2,6 +2,7 @@
 import type { ErrorCode } from '../../errors';
 import type { JsonRpcFailure, JsonRpcId, JsonRpcMessage, JsonRpcSuccess, MessageSink } from '../contract';
 import { isObject, parseExact } from '../json';
+import { addToResult } from '../splice';
 import { SERVER_INFO } from './meta';
 
 export const METHOD_NOT_FOUND = -32601;
@@ -26,8 +27,6 @@ const TTL_MS: Readonly<Record<string, number>> = {
 
 type Result = Readonly<Record<string, unknown>>;
 type RpcError = JsonRpcFailure['error'];
-
-const RESULT_FIRST = '{"result":{';
 
 /**
  * A result as this era wants it. Caches may keep it for this client alone, whatever the child says: everything behind the gateway is one user's.
@@ -70,23 +69,10 @@ export function completedAnswer(
   const { id, result } = message;
   if (!isObject(result)) return failure(to, INTERNAL, 'The server answered with no result.');
   const more = lacking(method, result, serverInfo);
-  const text = Object.keys(more).some((name) => Object.hasOwn(result, name)) ? undefined : spliced(json, id, to, more);
+  const isNew = !Object.keys(more).some((name) => Object.hasOwn(result, name));
+  const text = isNew ? addToResult(json, JSON.stringify(id), JSON.stringify(to), more) : undefined;
   if (text !== undefined) return [{ ...message, id: to, result: { ...result, ...more } }, text];
   return success(to, completed(method, exactResult(json) ?? result, serverInfo));
-}
-
-/** Adds members at the head of the result in a text of one of the two forms that children's SDKs write; undefined where it has another. */
-function spliced(json: string, from: JsonRpcId, to: JsonRpcId, more: Result): string | undefined {
-  const idFirst = `{"jsonrpc":"2.0","id":${JSON.stringify(from)},"result":{`;
-  const idLast = `,"jsonrpc":"2.0","id":${JSON.stringify(from)}}`;
-  let rest: string;
-  if (json.startsWith(idFirst)) rest = json.slice(idFirst.length);
-  else if (json.startsWith(RESULT_FIRST) && json.endsWith(`}${idLast}`))
-    rest = `${json.slice(RESULT_FIRST.length, -idLast.length)}}`;
-  else return undefined;
-  const added = JSON.stringify(more).slice(1, -1);
-  const comma = added === '' || /^\s*\}/.test(rest) ? '' : ',';
-  return `{"jsonrpc":"2.0","id":${JSON.stringify(to)},"result":{${added}${comma}${rest}`;
 }
 
 /** An error of a child of this era: none of the codes of the old one, and none of the specification's that it does not define. */

@@ -47,7 +47,6 @@ export class Subscriptions {
   /** The child as it is watched now; a change of what is watched comes after the one before. */
   #watching: Promise<unknown> = Promise.resolve();
   #watched: { readonly conversation: Conversation; readonly link: ConversationLink } | undefined;
-
   readonly #emptied: () => void;
 
   /** @param emptied told when the last one has ended. */
@@ -201,6 +200,7 @@ export class Subscriptions {
     if (this.#open.size === 0) this.#emptied();
   }
 }
+
 function childGone(): AppError {
   return new AppError('LINK_CLOSED', 'The server has ended. Send the request again.');
 }

@@ -1,14 +1,9 @@
 /** The headers that Streamable HTTP gives a meaning (MCP 2025-11-25, 'Transports'). */
 import type { IncomingMessage } from 'node:http';
+import { SESSION_VERSIONS } from '../../bridge/versions';
 import { AppError } from '../../errors';
 
-/** The revisions with sessions that are served, oldest first. */
-export const PROTOCOL_VERSIONS = ['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'] as const;
-
-/** What a client is offered that asks for a revision which is not served. */
-export const LATEST_VERSION = '2025-11-25';
-
-const SUPPORTED: ReadonlySet<string> = new Set(PROTOCOL_VERSIONS);
+const SUPPORTED: ReadonlySet<string> = new Set(SESSION_VERSIONS);
 
 /** Whether a revision is one of those with sessions. */
 export function isServed(version: string): boolean {
@@ -79,7 +74,7 @@ export function checkProtocolVersion(req: IncomingMessage): void {
   if (version === undefined || (typeof version === 'string' && SUPPORTED.has(version))) return;
   throw new AppError(
     'PROTOCOL_VERSION',
-    `Bad Request: unsupported protocol version (supported versions: ${PROTOCOL_VERSIONS.join(', ')}).`,
+    `Bad Request: unsupported protocol version (supported versions: ${SESSION_VERSIONS.join(', ')}).`,
   );
 }
 

@@ -1,10 +1,11 @@
 /** `initialize`: the first request of a session, which opens it (MCP 2025-11-25, 'Lifecycle'). */
 import type { JsonRpcMessage, JsonRpcRequest, MessageSink } from '../../bridge/contract';
+import { LATEST_SESSION_VERSION } from '../../bridge/versions';
 import { AppError, ERRORS, type ErrorCode } from '../../errors';
 import type { SessionHandle } from '../../sessions/ports';
 import type { Outgoing } from '../handler';
 import { respond } from './answers';
-import { isServed, LATEST_VERSION } from './headers';
+import { isServed } from './headers';
 import { PostSink } from './post-sink';
 import { goneSignal, type Admitted, type McpOptions } from './routes';
 
@@ -62,7 +63,7 @@ export async function begin(
 function negotiable(request: JsonRpcRequest): JsonRpcRequest {
   const asked = request.params?.protocolVersion;
   if (typeof asked !== 'string' || isServed(asked)) return request;
-  return { ...request, params: { ...request.params, protocolVersion: LATEST_VERSION } };
+  return { ...request, params: { ...request.params, protocolVersion: LATEST_SESSION_VERSION } };
 }
 
 /** A child that was gone before `initialize` could be sent: no session has ended, a start has failed. */

@@ -8,17 +8,13 @@ import {
   LOG_LEVEL,
   LOG_LEVELS,
   metaOf,
-  MODERN_VERSION,
   PROTOCOL_VERSION,
   severityOf,
   type ClientFacts,
 } from '../../bridge/modern/meta';
+import { ALL_VERSIONS, MODERN_VERSION } from '../../bridge/versions';
 import { AppError } from '../../errors';
-import { PROTOCOL_VERSIONS } from '../mcp/headers';
 import { decodeHeader } from './header-value';
-
-/** Everything that is served here, the newest first. */
-export const ALL_VERSIONS: readonly string[] = [MODERN_VERSION, ...[...PROTOCOL_VERSIONS].reverse()];
 
 /** Where `Mcp-Name` comes from. */
 const NAMED: Readonly<Record<string, 'name' | 'uri'>> = {
