@@ -7,7 +7,7 @@ TS := $(NODE) -r ts-node/register/transpile-only
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 node_modules/.fmo-installed: package-lock.json
 	@echo "installing the npm dependencies ..."
@@ -61,7 +61,7 @@ test-unit: setup ## The quick tests, in seconds
 test-integration: setup ## Real children, a real forge, real clients; no cluster
 	@$(MOCHA) 'test/{contract,integration}/**/*.test.ts'
 
-fuzz: setup ## Fuzzes /mcp, raw HTTP, framing and the translation between eras (FUZZ_SECONDS, FUZZ_SEED)
+fuzz: setup ## Fuzzes /mcp, raw HTTP, framing and the translation between eras (FUZZ_SECONDS for all together, 600 unless set; FUZZ_SEED)
 	@$(MOCHA) 'test/fuzz/**/*.test.ts'
 
 soak: setup ## Ten sessions at two gateways for five minutes, with tokens that live for seconds (FMO_SOAK_SECONDS)

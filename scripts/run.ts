@@ -20,7 +20,10 @@ const processes = new Processes();
 async function child(given: string | undefined): Promise<{ command: string[]; tokenEnv: string[] }> {
   if (given !== undefined)
     return { command: [resolve(given), '--transport', 'stdio'], tokenEnv: ['FORGEJO_ACCESS_TOKEN'] };
-  return { command: [join(await peer('forgejo-mcp-rs'), 'forgejo-mcp-rs')], tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] };
+  return {
+    command: [join(await peer('forgejo-mcp-rs'), 'forgejo-mcp-rs')],
+    tokenEnv: ['FORGEJO_TOKEN_READ_ONLY', 'FORGEJO_TOKEN_WRITE'], // what it may do is decided by the login, not by the variable
+  };
 }
 
 async function main(): Promise<void> {

@@ -15,7 +15,7 @@ export interface LocalForge {
 
 /** Starts it. @param folder for its data, kept between starts. */
 export async function startLocalForge(processes: Processes, folder: string, port: number): Promise<LocalForge> {
-  say('forge: a local one (give FORGEJO_URL for yours); the first time it is built, which takes some minutes');
+  say('forge: a local one (give FORGEJO_URL for yours)');
   const home = await peer('forge');
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const url = `http://127.0.0.1:${port}`;

@@ -20,7 +20,7 @@ export function ourCode(message: JsonRpcMessage): ErrorCode | undefined {
 }
 
 export function linkClosed(): AppError {
-  return new AppError('LINK_CLOSED', 'The server of this session has ended. Start a new session.');
+  return new AppError('LINK_CLOSED', 'The server has ended. Start a new session.');
 }
 
 export function tooManyCalls(limit: number): AppError {
@@ -66,17 +66,17 @@ export function childLost(exit: BackendExit | undefined): AppError {
 function whatHappened(exit: BackendExit | undefined): string {
   switch (exit?.reason) {
     case 'exited':
-      return `The server of this session ended by itself${exit.code === undefined ? '' : ` (exit code ${String(exit.code)})`}.`;
+      return `The server ended by itself${exit.code === undefined ? '' : ` (exit code ${String(exit.code)})`}.`;
     case 'oom':
-      return 'The server of this session was killed because it ran out of memory.';
+      return 'The server was killed because it ran out of memory.';
     case 'killed':
-      return `The server of this session was killed${exit.signal === undefined ? '' : ` (${exit.signal})`}.`;
+      return `The server was killed${exit.signal === undefined ? '' : ` (${exit.signal})`}.`;
     case 'deleted':
-      return 'The pod of this session was deleted or evicted.';
+      return 'The pod of the server was deleted or evicted.';
     case 'closed':
       return 'This session was closed.';
     case 'lost':
     case undefined:
-      return 'The connection to the server of this session was lost.';
+      return 'The connection to the server was lost.';
   }
 }

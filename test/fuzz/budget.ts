@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { randomInt } from 'node:crypto';
 import { catchFaults, type Faults } from './faults';
 
-const SECONDS = Number(process.env.FUZZ_SECONDS ?? 600);
-const SEED = process.env.FUZZ_SEED === undefined ? randomInt(2 ** 31) : Number(process.env.FUZZ_SEED);
+const SECONDS = numberOf('FUZZ_SECONDS') ?? 600;
+const SEED = numberOf('FUZZ_SEED') ?? randomInt(2 ** 31);
 /** Runs of one seed. */
 const ROUND = 10;
 /** Odd, so that seeds do not repeat before all were had. */
@@ -71,6 +71,14 @@ async function round<T>(target: Target<T>, seed: number, faults: Faults): Promis
     throw new Error(`after the runs of FUZZ_SEED=${seed}: ${(cause as Error).message}`, { cause });
   }
   return details.numRuns;
+}
+
+/** A whole number from the environment; undefined where it is not set. */
+function numberOf(variable: string): number | undefined {
+  const text = process.env[variable];
+  if (text === undefined) return undefined;
+  if (!/^\d{1,10}$/.test(text)) throw new Error(`${variable} must be a whole number, not ${JSON.stringify(text)}.`);
+  return Number(text);
 }
 
 /** Where it began: the messages on the way say the same again. */

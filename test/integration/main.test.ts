@@ -112,7 +112,8 @@ describe('the program', function () {
     }
   };
 
-  const pidOf = async (client: McpClient): Promise<number> => Number(/\d+/.exec(await client.text('pid'))?.[0]);
+  const pidOf = async (client: McpClient): Promise<number> =>
+    (JSON.parse(await client.text('pid')) as { pid: number }).pid;
 
   it('exits with 0 after --help, --version, config schema and config docs', async () => {
     const programs = [run(['--help']), run(['--version']), run(['config', 'schema']), run(['config', 'docs'])];
@@ -224,15 +225,18 @@ describe('the program', function () {
     expect(alive(pid)).to.equal(false);
   });
 
-  it('exits with 1 at once on a second signal', async () => {
+  it('exits with 1 at once on a second signal, and no child outlives it, not even one that is stopped', async () => {
     const program = await serve({ stop: { drainTimeout: '60s', timeout: '90s' } });
     const client = await connect(program.url);
+    const pid = await pidOf(client);
     void client.call('hang').catch(() => undefined);
     await client.text('state');
+    process.kill(pid, 'SIGSTOP');
     program.process.kill('SIGTERM');
     await until('it to stop', async () => program.err().includes('gateway.stopping'));
     program.process.kill('SIGINT');
     expect(await program.exited).to.equal(1);
+    await until('the child to be gone', async () => !alive(pid));
   });
 
   it('removes the children of a run that was killed, and answers 404 for its sessions', async () => {

@@ -31,11 +31,16 @@ export class ProcessBackend implements Backend {
   readonly #links = new Set<ProcessLink>();
   readonly #stopped = new AbortController();
   #opening = new Set<Promise<unknown>>();
+  /** A process that ends without {@link stop} leaves no child behind, not even one that heeds nothing. */
+  readonly #killAll = (): void => {
+    for (const link of this.#links) link.signal('SIGKILL');
+  };
 
   constructor(options: ProcessBackendOptions) {
     this.#records = new ChildRecords(options.runDirectory);
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
+    process.on('exit', this.#killAll);
   }
 
   open(spec: BackendSpec, signal: AbortSignal): Promise<BackendLink> {
@@ -132,6 +137,7 @@ export class ProcessBackend implements Backend {
     this.#stopped.abort();
     await Promise.allSettled(this.#opening);
     await Promise.all([...this.#links].map((link) => link.close()));
+    process.off('exit', this.#killAll);
   }
 
   /** Does something with the records; a full disk or a lost directory becomes an error that says so. */
