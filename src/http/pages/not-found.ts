@@ -14,5 +14,8 @@ export function notFound(log: Logger): Handler {
 }
 
 function missing(): AppError {
-  return new AppError('NOT_FOUND', 'There is nothing at this path. MCP is served at /mcp and /servers/<name>/mcp; clients of 2024-11-05 use /sse in place of /mcp.');
+  return new AppError(
+    'NOT_FOUND',
+    'There is nothing at this path. MCP is served at /mcp and /servers/<name>/mcp; clients of 2024-11-05 use /sse in place of /mcp.',
+  );
 }
