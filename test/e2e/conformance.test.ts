@@ -1,8 +1,9 @@
 /** The conformance suite's requirements of servers, through the installed gateway to a real child in a pod. There are no expected failures. */
 import { expect } from 'chai';
-import { authorizingShim, type AuthorizingShim } from '../support/authorizing-shim';
+import { authorizingShim } from '../support/authorizing-shim';
 import { conformanceServer, report, type Revision } from '../support/conformance-server';
 import { installed, type Installed } from '../support/installed';
+import type { Loopback } from '../support/loopback';
 import { until } from '../support/until';
 
 /** How many scenarios each revision requires: a set that shrank would not be noticed otherwise. */
@@ -39,7 +40,7 @@ async function warm(url: string): Promise<void> {
 
 describe('conformance server --requirements REVISION, a pod for each session', () => {
   let app: Installed;
-  let shim: AuthorizingShim;
+  let shim: Loopback;
   let pods: number;
 
   before(async function () {

@@ -73,7 +73,7 @@ describe('the program, whatever clients do', function () {
       program.kill('SIGTERM');
       await once(program, 'exit', { signal: AbortSignal.timeout(60_000) });
     }
-    await forge.close();
+    await forge.stop();
     await rm(dir, { recursive: true });
   });
 

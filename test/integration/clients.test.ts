@@ -1,5 +1,6 @@
 /** Every official client in a whole conversation with a real child behind the gateway; what each does by itself is in docs/clients.md. */
 import { expect } from 'chai';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
 import {
   cancels,
   isCut,
@@ -11,39 +12,23 @@ import {
   talks,
 } from '../support/conversation';
 import { CuttingProxy } from '../support/cutting-proxy';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
 import { calling, inspect, inspector } from '../support/inspector';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand, type DrivenClient } from '../support/peers';
 import { until } from '../support/until';
 
 describe('official clients', function () {
   this.timeout(120_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   let proxy: CuttingProxy;
   let token: string;
 
   before(async () => {
-    forge = await startForge();
-    token = forge.user('alice').tokens.full;
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      sessions: { maxPerUser: 100 },
-      servers: [
-        {
-          name: 'fixture',
-          command: [await childCommand('fixture-child')],
-          forgejo: { url: forge.url },
-          stopGrace: '1s',
-        },
-      ],
-    });
+    const fixture = { command: [await childCommand('fixture-child')] };
+    gateway = await startBearerGateway(startNameForge, { fixture }, { sessions: { maxPerUser: 100 } });
+    token = gateway.tokenOf('alice');
   });
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
   beforeEach(async () => {
     proxy = await CuttingProxy.start(gateway.url);
   });

@@ -1,8 +1,9 @@
 /** The conformance suite's requirements of servers, through the gateway to a real child over stdio. What is scored has no expected failures. */
 import { expect } from 'chai';
-import { authorizingShim, type AuthorizingShim } from '../support/authorizing-shim';
+import { authorizingShim } from '../support/authorizing-shim';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
 import { conformanceServer, report, type Revision, type ServerVerdict } from '../support/conformance-server';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import type { Loopback } from '../support/loopback';
 import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 
@@ -20,25 +21,22 @@ const NAMED = ['input-required-result-basic-elicitation', 'input-required-result
 
 describe('conformance server --requirements REVISION, a process for each session', function () {
   this.timeout(300_000);
-  let forge: NameForge;
-  let gateway: LocalGateway;
-  let shim: AuthorizingShim;
+  let gateway: BearerGateway<NameForge>;
+  let shim: Loopback;
 
   before(async () => {
-    forge = await startNameForge();
-    const server = { command: [await childCommand('everything-server')], forgejo: { url: forge.url } };
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      sessions: { maxPerUser: 0, opensPerMinutePerUser: 0 },
-      servers: (['auto', 'legacy'] as const).map((protocolEra) => ({ name: protocolEra, ...server, protocolEra })),
-    });
+    const command = [await childCommand('everything-server')];
+    gateway = await startBearerGateway(
+      startNameForge,
+      { auto: { command, protocolEra: 'auto' }, legacy: { command, protocolEra: 'legacy' } },
+      { sessions: { maxPerUser: 0, opensPerMinutePerUser: 0 } },
+    );
     shim = await authorizingShim(gateway.gateway.url, () => Promise.resolve('alice'));
   });
 
   after(async () => {
     await shim?.close();
     await gateway?.stop();
-    await forge?.close();
   });
 
   const run = async (child: string, revision: Revision): Promise<ServerVerdict> => {

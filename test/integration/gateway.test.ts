@@ -10,8 +10,8 @@ import {
 import { expect } from 'chai';
 import { join } from 'node:path';
 import { cites } from '../requirements';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
 import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
 import { McpClient } from '../support/mcp';
 import { childCommand, peerFolder, ScriptedClient } from '../support/peers';
 import { until } from '../support/until';
@@ -25,38 +25,30 @@ interface Open {
 describe('the gateway on one machine', function () {
   this.timeout(180_000);
   let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<Forge>;
   const opened: { close(): Promise<unknown> }[] = [];
 
   before(async () => {
-    forge = await startForge();
-    const forgejo = { url: forge.url };
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      sessions: { maxPerUser: 100 },
-      servers: [
-        { name: 'everything', command: [await childCommand('everything-server')], forgejo },
-        { name: 'fixture', command: [await childCommand('fixture-child')], forgejo, stopGrace: '1s' },
-        {
-          name: 'forgejo',
-          command: [join(await peerFolder('forgejo-mcp-rs'), 'forgejo-mcp-rs')],
-          forgejo: { ...forgejo, tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] },
-        },
-      ],
-    });
+    const servers = {
+      everything: { command: [await childCommand('everything-server')] },
+      fixture: { command: [await childCommand('fixture-child')] },
+      forgejo: {
+        command: [join(await peerFolder('forgejo-mcp-rs'), 'forgejo-mcp-rs')],
+        forgejo: { tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] },
+      },
+    };
+    gateway = await startBearerGateway(startForge, servers, { sessions: { maxPerUser: 100 } });
+    ({ forge } = gateway);
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   afterEach(async () => {
     for (const one of opened.splice(0)) await one.close();
   });
 
-  const urlOf = (server: string): string => `${gateway.gateway.url}/servers/${server}/mcp`;
-  const tokenOf = (user: string): string => forge.user(user).tokens.full;
+  const urlOf = (server: string): string => gateway.urlOf(server);
+  const tokenOf = (user: string): string => gateway.tokenOf(user);
 
   /** The official TypeScript SDK, with everything that a client can be asked. */
   const connect = async (server: string, user = 'alice'): Promise<Open> => {

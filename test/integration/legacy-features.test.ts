@@ -17,8 +17,8 @@ import { expect } from 'chai';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand, peerFolder } from '../support/peers';
 import { until } from '../support/until';
 
@@ -52,38 +52,23 @@ asyncio.run(main())
 
 describe('what servers say and ask in the revisions with sessions', function () {
   this.timeout(120_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   const opened: Client[] = [];
 
   before(async () => {
-    forge = await startForge();
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      http: { keepalive: '1s' },
-      sessions: { maxPerUser: 100 },
-      servers: [
-        {
-          name: 'fixture',
-          command: [await childCommand('fixture-child')],
-          forgejo: { url: forge.url },
-          stopGrace: '1s',
-        },
-      ],
-    });
+    const settings = { http: { keepalive: '1s' }, sessions: { maxPerUser: 100 } };
+    const fixture = { command: [await childCommand('fixture-child')] };
+    gateway = await startBearerGateway(startNameForge, { fixture }, settings);
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   afterEach(async () => {
     for (const client of opened.splice(0)) await client.close();
   });
 
   const urlOf = (path: string): URL => new URL(`/servers/fixture/${path}`, gateway.gateway.url);
-  const token = (): string => forge.user('alice').tokens.full;
+  const token = (): string => gateway.tokenOf('alice');
   const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? '';
   const jsonOf = (result: unknown): any => JSON.parse(textOf(result)) as unknown;
   const init = () => ({ requestInit: { headers: { Authorization: `Bearer ${token()}` } } });

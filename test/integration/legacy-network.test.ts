@@ -6,6 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { IdleProxy } from '../support/idle-proxy';
 import { McpClient, textOf } from '../support/mcp';
 import { type ModernGateway, startModernGateway, textIn } from '../support/modern-gateway';
+import { startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import { ResumingClient } from '../support/resuming-client';
 import { CuttingProxy } from '../support/cutting-proxy';
@@ -22,16 +23,25 @@ const CALL_MS = 5_000;
 describe('a network between client and gateway', function () {
   this.timeout(180_000);
   let gateway: ModernGateway;
+  /** Both networks work at the same time, because each takes a minute; a test waits for the outcome of its own. */
+  let silence: Promise<void>;
+  let cuts: Promise<void>;
 
   before(async () => {
-    gateway = await startModernGateway({ fixture: { command: [await childCommand('fixture-child')] } });
+    gateway = await startModernGateway(startNameForge, { fixture: { command: [await childCommand('fixture-child')] } });
+    silence = survivesSilence();
+    cuts = survivesCuts();
+    for (const work of [silence, cuts]) work.catch(() => undefined); // a failure is its test's
   });
 
-  after(async () => gateway?.stop());
+  after(async () => {
+    await Promise.allSettled([silence, cuts]);
+    await gateway?.stop();
+  });
 
-  const tokenOf = (user: string): string => gateway.forge.user(user).tokens.full;
+  const tokenOf = (user: string): string => gateway.tokenOf(user);
 
-  it('that hangs up after 60 s of silence answers calls of more than that, in which the child says nothing, in both eras', async () => {
+  async function survivesSilence(): Promise<void> {
     const proxy = await IdleProxy.start(gateway.urlOf('fixture'), IDLE_MS);
     const silent = { ms: SILENT_MS, steps: 1 };
     const legacy = new McpClient(proxy.url, tokenOf('alice'));
@@ -63,9 +73,9 @@ describe('a network between client and gateway', function () {
       await official.close();
       await proxy.stop();
     }
-  });
+  }
 
-  it('that breaks every connection every 2 s for a minute: every call of 5 s is answered exactly once', async () => {
+  async function survivesCuts(): Promise<void> {
     const url = gateway.urlOf('fixture');
     const [first, second] = [await CuttingProxy.start(url), await CuttingProxy.start(url)];
     const faults: string[] = [];
@@ -130,5 +140,10 @@ describe('a network between client and gateway', function () {
       await first.stop();
       await second.stop();
     }
-  });
+  }
+
+  it('that hangs up after 60 s of silence answers calls of more than that, in which the child says nothing, in both eras', () =>
+    silence);
+
+  it('that breaks every connection every 2 s for a minute: every call of 5 s is answered exactly once', () => cuts);
 });

@@ -3,51 +3,36 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ListRootsRequestSchema, LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { expect } from 'chai';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
 import { CuttingProxy } from '../support/cutting-proxy';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import { until } from '../support/until';
 
 describe('connections that break under calls', function () {
   this.timeout(180_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   let proxy: CuttingProxy;
   let client: Client;
   /** Messages of the client that it could make nothing of: a second answer is one. */
   let faults: string[];
 
   before(async () => {
-    forge = await startForge();
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      http: { keepalive: '1s' },
-      sessions: { maxPerUser: 100 },
-      servers: [
-        {
-          name: 'fixture',
-          command: [await childCommand('fixture-child')],
-          forgejo: { url: forge.url },
-          stopGrace: '1s',
-        },
-      ],
-    });
+    const settings = { http: { keepalive: '1s' }, sessions: { maxPerUser: 100 } };
+    const fixture = { command: [await childCommand('fixture-child')] };
+    gateway = await startBearerGateway(startNameForge, { fixture }, settings);
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   beforeEach(async () => {
-    proxy = await CuttingProxy.start(`${gateway.gateway.url}/servers/fixture/mcp`);
+    proxy = await CuttingProxy.start(gateway.urlOf('fixture'));
     faults = [];
     client = new Client({ name: 'test', version: '1' }, { capabilities: { roots: {} } });
     client.onerror = (error) => void faults.push(error.message);
     await client.connect(
       new StreamableHTTPClientTransport(new URL(proxy.url), {
-        requestInit: { headers: { Authorization: `Bearer ${forge.user('alice').tokens.full}` } },
+        requestInit: { headers: { Authorization: `Bearer ${gateway.tokenOf('alice')}` } },
         reconnectionOptions: {
           initialReconnectionDelay: 50,
           maxReconnectionDelay: 500,

@@ -1,5 +1,6 @@
 /** Requests of MCP 2026-07-28 through the whole gateway: to a child that speaks it, to the same one in the old era, and to one that knows only that. */
 import { expect } from 'chai';
+import { startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import {
   jsonIn,
@@ -20,7 +21,7 @@ describe('requests of MCP 2026-07-28', function () {
 
   before(async () => {
     const everything = [await childCommand('everything-server')];
-    gateway = await startModernGateway({
+    gateway = await startModernGateway(startNameForge, {
       modern: { command: everything },
       translated: { command: everything, protocolEra: 'legacy' },
       fixture: { command: [await childCommand('fixture-child')] },

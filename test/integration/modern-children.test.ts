@@ -2,6 +2,8 @@
 import { expect } from 'chai';
 import { McpClient } from '../support/mcp';
 import { childrenWith, jsonIn, type ModernGateway, startModernGateway, textIn } from '../support/modern-gateway';
+import { type Forge, startForge } from '../support/forge';
+import { startNameForge } from '../support/name-forge';
 import { childCommand, ScriptedClient } from '../support/peers';
 import { META, StatelessClient, type StatelessAnswer } from '../support/stateless-client';
 import { TypescriptClient } from '../support/typescript-clients';
@@ -9,13 +11,14 @@ import { until } from '../support/until';
 
 describe('children of requests of MCP 2026-07-28', function () {
   this.timeout(120_000);
-  let gateway: ModernGateway;
+  let gateway: ModernGateway<Forge>;
 
   before(async () => {
     const fixture = await childCommand('fixture-child');
     const everything = await childCommand('everything-server');
     const named = (name: string, more: object = {}): [string, any] => [name, { command: [fixture, name], ...more }];
     gateway = await startModernGateway(
+      startForge,
       Object.fromEntries([
         named('shared'),
         named('untouched'),
@@ -149,7 +152,11 @@ describe('children of requests of MCP 2026-07-28', function () {
 
   it('one more than a user may have is 503 with Retry-After, until another has been idle for long enough', async () => {
     const command = [await childCommand('fixture-child'), 'capped'];
-    const capped = await startModernGateway({ capped: { command, idleTimeout: '1s' } }, { maxPerUser: 2 });
+    const capped = await startModernGateway(
+      startNameForge,
+      { capped: { command, idleTimeout: '1s' } },
+      { maxPerUser: 2 },
+    );
     try {
       const named = (name: string, user = 'alice'): StatelessClient => {
         const client = capped.client('capped', { user });
@@ -231,7 +238,7 @@ describe('children of requests of MCP 2026-07-28', function () {
 
   it('and sessions of the old era live side by side at one endpoint, each with its own', async () => {
     const modern = gateway.client('both');
-    const legacy = new McpClient(modern.url, gateway.forge.user('alice').tokens.full);
+    const legacy = new McpClient(modern.url, gateway.tokenOf('alice'));
     await legacy.initialize();
     const mine = await pidOf(modern);
     const theirs = (await legacy.json<{ pid: number }>('pid')).pid;
@@ -256,7 +263,7 @@ describe('children of requests of MCP 2026-07-28', function () {
       ['TypeScript v2', async (url: string, token: string) => new TypescriptClient('v2', url, token)],
     ] as const) {
       it(`are of 2026-07-28 for the ${name} SDK, at a child of either era, with a session beside them`, async () => {
-        const token = gateway.forge.user('bob').tokens.full;
+        const token = gateway.tokenOf('bob');
         for (const [server, tool] of [
           ['both', 'echo'],
           ['everything', 'test_simple_text'],

@@ -1,17 +1,18 @@
 /** MCP 2026-07-28 in front of a real Forgejo child, whose SDK (rmcp) may or may not survive a question before `initialize`. */
 import { expect } from 'chai';
 import { type ModernGateway, SERVER_INFO, startModernGateway } from '../support/modern-gateway';
+import { type Forge, startForge } from '../support/forge';
 import { childCommand } from '../support/peers';
 import { REVISION, type StatelessAnswer } from '../support/stateless-client';
 
 describe('a real Forgejo child before a real forge, and a client of MCP 2026-07-28', function () {
   this.timeout(120_000);
-  let gateway: ModernGateway;
+  let gateway: ModernGateway<Forge>;
 
   before(async () => {
     const command = [await childCommand('forgejo-mcp-rs')];
     const forgejo = { tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] };
-    gateway = await startModernGateway({
+    gateway = await startModernGateway(startForge, {
       auto: { command, forgejo },
       legacy: { command, forgejo, protocolEra: 'legacy' },
     });

@@ -1,5 +1,6 @@
 /** Calls of MCP 2026-07-28 that need something of their client, in front of children that ask in either era's way. */
 import { expect } from 'chai';
+import { startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import {
   askedBy,
@@ -53,7 +54,7 @@ describe('input that a request of MCP 2026-07-28 requires', function () {
   before(async () => {
     const everything = [await childCommand('everything-server')];
     const fixture = await childCommand('fixture-child');
-    gateway = await startModernGateway({
+    gateway = await startModernGateway(startNameForge, {
       modern: { command: everything },
       translated: { command: everything, protocolEra: 'legacy' },
       fixture: { command: [fixture] },

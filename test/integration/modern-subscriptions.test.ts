@@ -9,6 +9,7 @@ import {
   SUBSCRIPTION_ID,
   textIn,
 } from '../support/modern-gateway';
+import { startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import { type StatelessClient, type StatelessStream } from '../support/stateless-client';
 import { until } from '../support/until';
@@ -29,7 +30,7 @@ describe('subscriptions of MCP 2026-07-28', function () {
   before(async () => {
     const everything = await childCommand('everything-server');
     const fixture = await childCommand('fixture-child');
-    gateway = await startModernGateway({
+    gateway = await startModernGateway(startNameForge, {
       modern: { command: [everything] },
       translated: { command: [everything], protocolEra: 'legacy' },
       fixture: { command: [fixture] },

@@ -1,34 +1,25 @@
 /** What the MCP specification asks of the gateway as the client of its child, seen by a real child on real pipes behind the whole gateway. */
 import { expect } from 'chai';
 import { cites } from '../requirements';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
 import { McpClient } from '../support/mcp';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import { recordingChild } from '../support/recording-child';
 
 describe('requirements that a child sees', function () {
   this.timeout(120_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   const opened: McpClient[] = [];
 
   before(async () => {
-    forge = await startForge();
-    const forgejo = { url: forge.url };
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      servers: [
-        { name: 'recording', command: recordingChild('legacy'), forgejo },
-        { name: 'fixture', command: [await childCommand('fixture-child')], forgejo },
-      ],
+    gateway = await startBearerGateway(startNameForge, {
+      recording: { command: recordingChild('legacy') },
+      fixture: { command: [await childCommand('fixture-child')] },
     });
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   afterEach(async () => {
     for (const client of opened.splice(0)) {
@@ -38,7 +29,7 @@ describe('requirements that a child sees', function () {
   });
 
   const clientOf = (server: string, user = 'alice'): McpClient => {
-    const client = new McpClient(`${gateway.gateway.url}/servers/${server}/mcp`, forge.user(user).tokens.full);
+    const client = new McpClient(gateway.urlOf(server), gateway.tokenOf(user));
     opened.push(client);
     return client;
   };

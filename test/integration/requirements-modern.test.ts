@@ -1,8 +1,8 @@
 /** What MCP 2026-07-28 asks of a server, said to the whole gateway in plain HTTP. In front of children of either era. */
 import { expect } from 'chai';
 import { cites } from '../requirements';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
 import { messagesIn, recordingChild } from '../support/recording-child';
 import { META, StatelessClient, type StatelessAnswer } from '../support/stateless-client';
@@ -10,29 +10,20 @@ import { until } from '../support/until';
 
 describe('requirements of MCP 2026-07-28', function () {
   this.timeout(120_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   const opened: StatelessClient[] = [];
 
   before(async () => {
-    forge = await startForge();
-    const forgejo = { url: forge.url };
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      sessions: { maxPerUser: 100 },
-      servers: [
-        { name: 'fixture', command: [await childCommand('fixture-child')], forgejo, stopGrace: '1s' },
-        { name: 'legacy', command: recordingChild('legacy'), forgejo, stopGrace: '1s' },
-        { name: 'probed', command: recordingChild('legacy'), forgejo, stopGrace: '1s' },
-        { name: 'modern', command: recordingChild('modern'), forgejo, stopGrace: '1s' },
-      ],
-    });
+    const servers = {
+      fixture: { command: [await childCommand('fixture-child')] },
+      legacy: { command: recordingChild('legacy') },
+      probed: { command: recordingChild('legacy') },
+      modern: { command: recordingChild('modern') },
+    };
+    gateway = await startBearerGateway(startNameForge, servers, { sessions: { maxPerUser: 100 } });
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   /** Holds for every message of every test. */
   afterEach(async () => {
@@ -47,8 +38,7 @@ describe('requirements of MCP 2026-07-28', function () {
   });
 
   const clientOf = (server: string, capabilities: object = {}, user = 'alice'): StatelessClient => {
-    const url = `${gateway.gateway.url}/servers/${server}/mcp`;
-    const client = new StatelessClient(url, forge.user(user).tokens.full, capabilities);
+    const client = new StatelessClient(gateway.urlOf(server), gateway.tokenOf(user), capabilities);
     opened.push(client);
     return client;
   };
@@ -572,11 +562,8 @@ describe('requirements of MCP 2026-07-28', function () {
 
   it('a subscription that the gateway ends when it stops is answered before its stream closes', async () => {
     cites('2026-07-28/subscriptions/5', '2026-07-28/subscriptions/6');
-    const stopping = await startGateway({
-      auth: { mode: 'bearer' },
-      servers: [{ name: 'default', command: recordingChild('legacy'), forgejo: { url: forge.url }, stopGrace: '1s' }],
-    });
-    const client = new StatelessClient(stopping.url, forge.user('alice').tokens.full);
+    const stopping = await startBearerGateway(startNameForge, { default: { command: recordingChild('legacy') } });
+    const client = new StatelessClient(stopping.url, stopping.tokenOf('alice'));
     opened.push(client);
     const request = client.message('subscriptions/listen', { notifications: { toolsListChanged: true } });
     const stream = await client.open(request);

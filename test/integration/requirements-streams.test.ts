@@ -2,47 +2,28 @@
 import { expect } from 'chai';
 import { Agent, request, type Dispatcher } from 'undici';
 import { cites } from '../requirements';
-import { type Forge, startForge } from '../support/forge';
-import { type LocalGateway, startGateway } from '../support/gateway';
+import { type BearerGateway, startBearerGateway } from '../support/bearer-gateway';
+import { eventsIn, eventsOf, messagesOf, type ServerEvent } from '../support/event-stream';
 import { McpClient } from '../support/mcp';
+import { type NameForge, startNameForge } from '../support/name-forge';
 import { childCommand } from '../support/peers';
-
-interface ServerEvent {
-  readonly id: string | undefined;
-  readonly name: string | undefined;
-  readonly data: string;
-}
 
 describe('requirements of streams', function () {
   this.timeout(120_000);
-  let forge: Forge;
-  let gateway: LocalGateway;
+  let gateway: BearerGateway<NameForge>;
   let agent: Agent;
   let client: McpClient;
 
   before(async () => {
-    forge = await startForge();
-    gateway = await startGateway({
-      auth: { mode: 'bearer' },
-      servers: [
-        {
-          name: 'default',
-          command: [await childCommand('fixture-child')],
-          forgejo: { url: forge.url },
-          stopGrace: '1s',
-        },
-      ],
-    });
+    const command = [await childCommand('fixture-child')];
+    gateway = await startBearerGateway(startNameForge, { default: { command } });
   });
 
-  after(async () => {
-    await gateway?.stop();
-    await forge?.stop();
-  });
+  after(() => gateway?.stop());
 
   beforeEach(() => {
     agent = new Agent({ connections: 16 });
-    client = new McpClient(gateway.url, forge.user('alice').tokens.full, agent);
+    client = new McpClient(gateway.url, gateway.tokenOf('alice'), agent);
   });
 
   afterEach(async () => {
@@ -73,33 +54,7 @@ describe('requirements of streams', function () {
       ...(message === undefined ? {} : { body: JSON.stringify(message) }),
     });
 
-  /** The events of a stream as they come; comments are left out. */
-  async function* eventsOf({ body }: Dispatcher.ResponseData): AsyncGenerator<ServerEvent> {
-    let rest = '';
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      rest += chunk.toString('utf8');
-      for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
-        const lines = rest.slice(0, end).split('\n');
-        rest = rest.slice(end + 2);
-        const field = (name: string): string | undefined =>
-          lines
-            .find((line) => line.startsWith(`${name}:`))
-            ?.slice(name.length + 1)
-            .trim();
-        if (lines.every((line) => line.startsWith(':'))) continue;
-        yield { id: field('id'), name: field('event'), data: field('data') ?? '' };
-      }
-    }
-  }
-
-  const whole = async (response: Dispatcher.ResponseData): Promise<ServerEvent[]> => {
-    const events: ServerEvent[] = [];
-    for await (const event of eventsOf(response)) events.push(event);
-    return events;
-  };
-
-  const messagesOf = (events: readonly ServerEvent[]): any[] =>
-    events.filter(({ data }) => data !== '').map(({ data }) => JSON.parse(data));
+  const whole = async ({ body }: Dispatcher.ResponseData): Promise<ServerEvent[]> => eventsIn(await body.text());
 
   const slow = (id: string): object => ({
     jsonrpc: '2.0',
@@ -130,7 +85,7 @@ describe('requirements of streams', function () {
     await open();
     const listening = await send('GET', {});
     expect([listening.statusCode, listening.headers['content-type']]).to.deep.equal([200, 'text/event-stream']);
-    const heard = eventsOf(listening);
+    const heard = eventsOf(listening.body);
     const [a, b] = await Promise.all(
       ['a', 'b'].map(async (id) => {
         const response = await send('POST', {}, slow(id));
@@ -164,7 +119,7 @@ describe('requirements of streams', function () {
     await open();
     const [a, b] = await Promise.all(['a', 'b'].map((id) => send('POST', {}, slow(id))));
     if (a === undefined || b === undefined) throw new Error('no streams');
-    const reading = eventsOf(a);
+    const reading = eventsOf(a.body);
     const first = (await reading.next()).value as ServerEvent;
     await reading.return(undefined);
     a.body.destroy();
@@ -185,7 +140,7 @@ describe('requirements of streams', function () {
     cites('2025-03-26/transports/27');
     await open();
     const listening = await send('GET', {});
-    const heard = eventsOf(listening);
+    const heard = eventsOf(listening.body);
     await Promise.all(['x', 'y', 'z'].map(async (id) => whole(await send('POST', {}, slow(id)))));
     await client.call('notify', { method: 'notifications/prompts/list_changed' });
     const messages: any[] = [];
@@ -201,8 +156,8 @@ describe('requirements of streams', function () {
         headers: { accept: 'text/event-stream', authorization: authorization() },
       });
       expect([stream.statusCode, stream.headers['content-type']]).to.deep.equal([200, 'text/event-stream']);
-      const events = eventsOf(stream);
-      const { name, data } = (await events.next()).value as ServerEvent;
+      const events = eventsOf(stream.body);
+      const { event: name, data } = (await events.next()).value as ServerEvent;
       expect(name).to.equal('endpoint');
       const endpoint = new URL(data, gateway.url);
       expect(endpoint.origin).to.equal(new URL(gateway.url).origin);
@@ -218,7 +173,7 @@ describe('requirements of streams', function () {
       };
       const next = async (): Promise<any> => {
         const event = (await events.next()).value as ServerEvent;
-        expect(event.name).to.equal('message');
+        expect(event.event).to.equal('message');
         return JSON.parse(event.data);
       };
       const params = { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 't', version: '1' } };

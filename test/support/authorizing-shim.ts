@@ -1,21 +1,13 @@
 /** A loopback proxy that adds a bearer token to what clients send that know of none. It changes nothing else: names, order, Host, Origin and streams stay. */
-import { once } from 'node:events';
 import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
-
-export interface AuthorizingShim {
-  /** Its own base URL, without a path. */
-  readonly url: string;
-  /** Cuts every connection. */
-  close(): Promise<void>;
-}
+import { listenOnLoopback, type Loopback } from './loopback';
 
 /**
  * Starts it on a free port of 127.0.0.1.
  * @param target the gateway's base URL; the gateway sees the Host that the client sent.
  * @param token asked for at each request, because it may have been refreshed.
  */
-export async function authorizingShim(target: string, token: () => Promise<string>): Promise<AuthorizingShim> {
+export async function authorizingShim(target: string, token: () => Promise<string>): Promise<Loopback> {
   const { hostname, port } = new URL(target);
   const server = createServer((req, res) => {
     const forward = (bearer: string): void => {
@@ -43,15 +35,5 @@ export async function authorizingShim(target: string, token: () => Promise<strin
     token().then(forward, () => res.destroy());
   });
   server.requestTimeout = 0;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  return listenOnLoopback(server);
 }

@@ -1,7 +1,8 @@
 /** A reverse proxy between a client and the gateway that notes what passes, and cuts the client's connections on demand. */
 import { once } from 'node:events';
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { listenOnLoopback, type Loopback } from './loopback';
 
 /** One HTTP request of the client's. */
 export interface Exchange {
@@ -27,28 +28,24 @@ export class CuttingProxy {
   private readonly sockets = new Set<Socket>();
 
   private constructor(
-    private readonly server: Server,
+    private readonly server: Loopback,
     private readonly upstream: URL,
-  ) {
-    server.on('connection', (socket) => {
-      this.sockets.add(socket);
-      socket.on('error', () => undefined).once('close', () => this.sockets.delete(socket));
-    });
-    server.on('request', (asked, answer) => void this.pass(asked, answer));
-  }
+  ) {}
 
   /** @param upstream an MCP endpoint; the proxy's has the same path. */
   static async start(upstream: string): Promise<CuttingProxy> {
     const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 });
-    const proxy = new CuttingProxy(server, new URL(upstream));
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    const proxy = new CuttingProxy(await listenOnLoopback(server), new URL(upstream));
+    server.on('connection', (socket) => {
+      proxy.sockets.add(socket);
+      socket.on('error', () => undefined).once('close', () => proxy.sockets.delete(socket));
+    });
+    server.on('request', (asked, answer) => void proxy.pass(asked, answer));
     return proxy;
   }
 
   get url(): string {
-    const { port } = this.server.address() as AddressInfo;
-    return `http://127.0.0.1:${port}${this.upstream.pathname}`;
+    return `${this.server.url}${this.upstream.pathname}`;
   }
 
   /** The id of the last session that was opened. */
@@ -83,10 +80,9 @@ export class CuttingProxy {
     );
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
     this.cut();
-    this.server.close();
-    await once(this.server, 'close');
+    return this.server.close();
   }
 
   private async pass(asked: IncomingMessage, answer: ServerResponse): Promise<void> {

@@ -19,9 +19,10 @@ import { Streams } from '../../src/http/mcp/stream';
 import { SessionIds } from '../../src/sessions/ids';
 import type { SessionRecord, SessionStore, SpawnRequest } from '../../src/sessions/ports';
 import { stateSeal } from './state-seal';
-import { ALL_VERSIONS } from '../../src/http/modern/envelope';
+import { ALL_VERSIONS } from '../../src/bridge/versions';
 import { StatelessTable } from '../../src/sessions/stateless';
 import { Registry } from '../../src/sessions/registry';
+import { eventsIn, messagesOf, type ServerEvent } from './event-stream';
 import { FakeLink, type Sent } from './fake-link';
 import { serverSpec } from './server-spec';
 import { keptLog, type KeptLog } from './silent-log';
@@ -335,7 +336,7 @@ export function ask(app: { readonly port: number }, what: Ask): Promise<Answer> 
           headers: res.headers,
           text,
           json: jsonOf(text),
-          events: eventsOf(text),
+          events: messagesOf(eventsIn(text)),
         });
       });
     });
@@ -354,35 +355,11 @@ function jsonOf(text: string): unknown {
   }
 }
 
-export function eventsOf(text: string): unknown[] {
-  return text
-    .split('\n\n')
-    .map((block) => /^data: (.*)$/m.exec(block)?.[1])
-    .filter((data): data is string => data !== undefined && data !== '')
-    .map((data) => JSON.parse(data) as unknown);
-}
-
-/** One event as it stands in a stream; comments are left out, and so is what was cut off. */
-export interface RawEvent {
-  readonly id?: string;
-  readonly event?: string;
-  readonly retry?: string;
-  readonly data: string;
-}
-
-/** Every whole event, with its fields (WHATWG HTML, 9.2.6, as far as the gateway's output goes). `message` is left out as the event's name. */
-export function rawEventsOf(text: string): RawEvent[] {
-  return text
-    .split('\n\n')
-    .slice(0, -1)
-    .map((block) => {
-      const field = (name: string): Record<string, string> => {
-        const value = new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
-        return value === undefined || value === 'message' ? {} : { [name]: value };
-      };
-      return { data: '', ...field('id'), ...field('event'), ...field('retry'), ...field('data') };
-    })
-    .filter((event) => Object.keys(event).length > 1 || event.data !== '');
+/** Every whole event of a stream. `message` is left out as the event's name: that is what an event without one has. */
+export function rawEventsOf(text: string): ServerEvent[] {
+  return eventsIn(text).map(({ event, ...rest }) =>
+    event === undefined || event === 'message' ? rest : { ...rest, event },
+  );
 }
 
 export const INITIALIZE = {

@@ -1,38 +1,31 @@
 /** A reverse proxy that hangs up, as they do by default, when nothing has come from upstream for a time. */
-import { once } from 'node:events';
-import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import { listenOnLoopback, type Loopback } from './loopback';
 
 export class IdleProxy {
   /** Paths of the requests that were given up. */
   readonly hungUp: string[] = [];
 
   private constructor(
-    private readonly server: Server,
+    private readonly server: Loopback,
     private readonly upstream: URL,
     private readonly idleMs: number,
-  ) {
-    server.on('request', (asked, answer) => this.pass(asked, answer));
-  }
+  ) {}
 
   /** @param upstream an MCP endpoint; the proxy's has the same path. @param idleMs for headers as well as between two pieces of a body. */
   static async start(upstream: string, idleMs: number): Promise<IdleProxy> {
     const server = createServer({ requestTimeout: 0 });
-    const proxy = new IdleProxy(server, new URL(upstream), idleMs);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    const proxy = new IdleProxy(await listenOnLoopback(server), new URL(upstream), idleMs);
+    server.on('request', (asked, answer) => proxy.pass(asked, answer));
     return proxy;
   }
 
   get url(): string {
-    const { port } = this.server.address() as AddressInfo;
-    return `http://127.0.0.1:${port}${this.upstream.pathname}`;
+    return `${this.server.url}${this.upstream.pathname}`;
   }
 
-  async stop(): Promise<void> {
-    this.server.close();
-    this.server.closeAllConnections();
-    await once(this.server, 'close');
+  stop(): Promise<void> {
+    return this.server.close();
   }
 
   private pass(asked: IncomingMessage, answer: ServerResponse): void {

@@ -1,5 +1,6 @@
 /** A plain MCP client for tests: Streamable HTTP 2025-06-18 with every status and header in the open, and a deadline on everything. */
 import { Agent, request } from 'undici';
+import { eventsIn, messagesOf } from './event-stream';
 
 export interface McpAnswer {
   readonly jsonrpc: '2.0';
@@ -140,15 +141,5 @@ function parse(text: string, type: string | string[] | undefined): any[] {
   if (text === '') return [];
   if (String(type).startsWith('application/json')) return [JSON.parse(text)];
   if (!String(type).startsWith('text/event-stream')) return [];
-  return text
-    .split('\n\n')
-    .map((event) =>
-      event
-        .split('\n')
-        .filter((line) => line.startsWith('data:'))
-        .map((line) => line.slice(5).trim())
-        .join('\n'),
-    )
-    .filter((data) => data !== '')
-    .map((data) => JSON.parse(data));
+  return messagesOf(eventsIn(text));
 }

@@ -1,8 +1,7 @@
 /** A whole gateway with real children, spoken to without sessions: what the integration tests of MCP 2026-07-28 share. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Forge, startForge } from './forge';
-import { type LocalGateway, startGateway } from './gateway';
+import { type BearerForge, type BearerGateway, type ServerSettings, startBearerGateway } from './bearer-gateway';
 import { META, StatelessClient, type StatelessAnswer } from './stateless-client';
 
 export const SUBSCRIPTION_ID = `${META}subscriptionId`;
@@ -14,45 +13,29 @@ export const EVERYTHING = { elicitation: { form: {}, url: {} }, sampling: {}, ro
 /** `_meta` of a request that wants log messages. */
 export const logLevel = (level: string): object => ({ [`${META}logLevel`]: level });
 
-/** Settings of a server but for its name and its forge. */
-export type ServerSettings = Readonly<Record<string, unknown>> & { readonly command: readonly string[] };
-
-export interface ModernGateway extends LocalGateway {
-  readonly forge: Forge;
-  urlOf(server: string): string;
+export interface ModernGateway<F extends BearerForge = BearerForge> extends BearerGateway<F> {
   /** A user's client for a server; closed by {@link closeClients}. */
   client(server: string, options?: { readonly user?: string; readonly capabilities?: object }): StatelessClient;
   closeClients(): Promise<void>;
 }
 
-/** Starts it in bearer mode, with a forge of its own. Idle children are looked for every 100 ms. */
-export async function startModernGateway(
+/** Starts it with its forge. Idle children are looked for every 100 ms. */
+export async function startModernGateway<F extends BearerForge>(
+  startForge: () => Promise<F>,
   servers: Readonly<Record<string, ServerSettings>>,
   sessions: object = {},
-): Promise<ModernGateway> {
-  const forge = await startForge();
-  const gateway = await startGateway({
-    auth: { mode: 'bearer' },
+): Promise<ModernGateway<F>> {
+  const gateway = await startBearerGateway(startForge, servers, {
     sessions: { maxPerUser: 100, sweepInterval: '0.1s', opensPerMinutePerUser: 0, opensPerMinute: 0, ...sessions },
-    servers: Object.entries(servers).map(([name, server]) => ({
-      ...{ name, stopGrace: '1s', ...server },
-      forgejo: { url: forge.url, ...(server['forgejo'] as object | undefined) },
-    })),
-  }).catch(async (thrown: unknown) => {
-    await forge.stop();
-    throw thrown;
   });
   const clients: StatelessClient[] = [];
-  const urlOf = (server: string): string => `${gateway.gateway.url}/servers/${server}/mcp`;
   const closeClients = async (): Promise<void> => {
     for (const client of clients.splice(0)) await client.close();
   };
   return {
     ...gateway,
-    forge,
-    urlOf,
     client(server, { user = 'alice', capabilities = EVERYTHING } = {}) {
-      const client = new StatelessClient(urlOf(server), forge.user(user).tokens.full, capabilities);
+      const client = new StatelessClient(gateway.urlOf(server), gateway.tokenOf(user), capabilities);
       clients.push(client);
       return client;
     },
@@ -60,7 +43,6 @@ export async function startModernGateway(
     async stop() {
       await closeClients();
       await gateway.stop();
-      await forge.stop();
     },
   };
 }

@@ -1,12 +1,10 @@
 /** A forge that knows nothing but whose token it is: `token alice` is alice's. For gateways with the setting `auth.mode: bearer`. */
-import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { BearerForge } from './bearer-gateway';
+import { listenOnLoopback } from './loopback';
 
-export interface NameForge {
-  readonly url: string;
-  close(): Promise<void>;
-}
+/** Knows every user, and of each one token, which is the name. */
+export type NameForge = BearerForge;
 
 /** Starts it on a free port of 127.0.0.1. Tokens are lower-case letters, digits and dashes; the id is made of their bytes. */
 export async function startNameForge(): Promise<NameForge> {
@@ -16,17 +14,8 @@ export async function startNameForge(): Promise<NameForge> {
     res.writeHead(login === undefined ? 401 : known ? 200 : 404, { 'Content-Type': 'application/json' });
     res.end(known ? JSON.stringify({ id: idOf(login), login, is_admin: false }) : '{}');
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close() {
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  const { url, close } = await listenOnLoopback(server);
+  return { url, user: (name) => ({ tokens: { full: name } }), stop: close };
 }
 
 function idOf(login: string): number {

@@ -1,6 +1,7 @@
 /** A client of MCP 2025-11-25 of our own that resumes what breaks: GET with `Last-Event-ID`, as often as it takes, and nothing is ever sent twice. */
 import { Agent, request } from 'undici';
 import { setTimeout as pause } from 'node:timers/promises';
+import { eventsOf } from './event-stream';
 import { textOf, type McpAnswer } from './mcp';
 
 const REVISION = '2025-11-25';
@@ -99,21 +100,3 @@ export class ResumingClient {
 }
 
 class Refused extends Error {}
-
-async function* eventsOf(body: AsyncIterable<Buffer>): AsyncGenerator<{ readonly id?: string; readonly data: string }> {
-  let rest = '';
-  for await (const chunk of body) {
-    rest += chunk.toString('utf8');
-    for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
-      const lines = rest.slice(0, end).split('\n');
-      rest = rest.slice(end + 2);
-      const field = (name: string): string | undefined =>
-        lines
-          .find((line) => line.startsWith(`${name}:`))
-          ?.slice(name.length + 1)
-          .trim();
-      const id = field('id');
-      yield { data: field('data') ?? '', ...(id === undefined ? {} : { id }) };
-    }
-  }
-}

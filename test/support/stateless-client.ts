@@ -1,5 +1,6 @@
 /** A plain client of MCP 2026-07-28 for tests: every header and status in the open, nothing but what it is told, and a deadline on everything. */
 import { Agent, request } from 'undici';
+import { eventData, eventsIn, messagesOf } from './event-stream';
 
 export const META = 'io.modelcontextprotocol/';
 export const REVISION = '2026-07-28';
@@ -66,7 +67,7 @@ export class StatelessClient {
     const { statusCode, headers: got, body } = await this.#send(message, headers, AbortSignal.timeout(timeout));
     const text = await body.text();
     const messages = String(got['content-type']).startsWith('text/event-stream')
-      ? text.split('\n\n').flatMap(dataOf)
+      ? messagesOf(eventsIn(text))
       : text === ''
         ? []
         : [JSON.parse(text)];
@@ -93,15 +94,10 @@ export class StatelessClient {
   }
 
   async *#read(body: AsyncIterable<Buffer>): AsyncGenerator<any, undefined> {
-    let rest = '';
-    for await (const chunk of body) {
-      rest += chunk.toString('utf8');
-      for (let end = rest.indexOf('\n\n'); end >= 0; end = rest.indexOf('\n\n')) {
-        const messages = dataOf(rest.slice(0, end));
-        rest = rest.slice(end + 2);
-        this.seen.push(...messages);
-        yield* messages;
-      }
+    for await (const data of eventData(body)) {
+      const message = JSON.parse(data);
+      this.seen.push(message);
+      yield message;
     }
     return undefined;
   }
@@ -128,15 +124,6 @@ export class StatelessClient {
       body: JSON.stringify(message),
     });
   }
-}
-
-function dataOf(event: string): any[] {
-  const data = event
-    .split('\n')
-    .filter((line) => line.startsWith('data:'))
-    .map((line) => line.slice(5).trim())
-    .join('\n');
-  return data === '' ? [] : [JSON.parse(data)];
 }
 
 async function within<T>(work: Promise<T>): Promise<T> {

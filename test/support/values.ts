@@ -47,7 +47,7 @@ export function chartValues(choices: ChartChoices): Record<string, unknown> {
     servers: {
       forgejo: {
         command: ['/child'],
-        forgejo: { ...forgejo, tokenEnv: ['FORGEJO_TOKEN_READ_ONLY'] },
+        forgejo: { ...forgejo, tokenEnv: ['FORGEJO_TOKEN_READ_ONLY', 'FORGEJO_TOKEN_WRITE'] },
         pod: pod('fmo/child-forgejo-mcp-rs:test'),
       },
       everything,

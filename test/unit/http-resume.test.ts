@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { cites } from '../requirements';
+import type { ServerEvent } from '../support/event-stream';
 import { settle, type FakeLink, type Sent } from '../support/fake-link';
 import {
   ask,
@@ -11,7 +12,6 @@ import {
   stream,
   type Changes,
   type GatewayApp,
-  type RawEvent,
   type Stream,
 } from '../support/gateway-app';
 import { until } from '../support/until';
@@ -26,7 +26,7 @@ const note = (n: number, data = ''): object => ({
 });
 
 /** What the events say, without ids: `n` of a note, `answer`, `error`, `lost`, or a method. */
-const saying = (events: readonly RawEvent[]): (string | number)[] =>
+const saying = (events: readonly ServerEvent[]): (string | number)[] =>
   events
     .filter(({ data }) => data !== '')
     .map(({ data }) => JSON.parse(data) as { params?: { n?: number; logger?: string }; method?: string })
@@ -36,7 +36,7 @@ const saying = (events: readonly RawEvent[]): (string | number)[] =>
       return message.params?.n ?? (message.params?.logger === 'gateway' ? 'lost' : String(message.method));
     });
 
-const lastId = (events: readonly RawEvent[]): string => events.filter(({ id }) => id !== undefined).at(-1)?.id ?? '';
+const lastId = (events: readonly ServerEvent[]): string => events.filter(({ id }) => id !== undefined).at(-1)?.id ?? '';
 
 describe('resuming streams', () => {
   let app: GatewayApp;
@@ -68,7 +68,7 @@ describe('resuming streams', () => {
     return [answer, await asked];
   };
   const resume = (eventId: string): Promise<Stream> => stream(app, { headers: headers({ 'last-event-id': eventId }) });
-  const whole = async (one: Stream): Promise<RawEvent[]> => {
+  const whole = async (one: Stream): Promise<ServerEvent[]> => {
     await one.ended;
     return rawEventsOf(one.text());
   };
@@ -558,7 +558,7 @@ describe('resuming streams', () => {
             });
             const first = await stream(app, { method: 'POST', headers: headers(), body });
             await first.shows(/\n\n/);
-            return { asked: await asked, conn: first, taken: [] as RawEvent[], said: 0 };
+            return { asked: await asked, conn: first, taken: [] as ServerEvent[], said: 0 };
           }),
         );
         child.onMessage = () => undefined;

@@ -1,11 +1,11 @@
 /** How calls and GET streams are answered over time: JSON or events, keepalives, back-pressure, clients that go away. */
 import { expect } from 'chai';
 import { cites } from '../requirements';
+import { eventsIn, messagesOf } from '../support/event-stream';
 import type { FakeLink, Sent } from '../support/fake-link';
 import {
   ask,
   deferred,
-  eventsOf,
   INITIALIZE,
   initializeResult,
   open,
@@ -77,7 +77,9 @@ describe('streams of an MCP endpoint', () => {
       expect(answer.headers['content-type']).to.equal('text/event-stream');
       child.reply(await asked, { late: true });
       await answer.ended;
-      expect(eventsOf(answer.text())).to.deep.equal([{ jsonrpc: '2.0', id: 'call', result: { late: true } }]);
+      expect(messagesOf(eventsIn(answer.text()))).to.deep.equal([
+        { jsonrpc: '2.0', id: 'call', result: { late: true } },
+      ]);
     });
 
     it('carries the session id of a slow initialize in the headers of its event stream', async () => {
@@ -101,7 +103,7 @@ describe('streams of an MCP endpoint', () => {
       await asked;
       child.exit({ reason: 'killed', signal: 'SIGKILL' });
       await answer.ended;
-      const [failure] = eventsOf(answer.text()) as { id: string; error: { code: number } }[];
+      const [failure] = messagesOf(eventsIn(answer.text())) as { id: string; error: { code: number } }[];
       expect(failure?.id).to.equal('call');
       expect(failure?.error.code).to.be.a('number');
     });
@@ -113,7 +115,7 @@ describe('streams of an MCP endpoint', () => {
       await answer.shows(/(: keepalive\n\n){3}/);
       child.reply(await asked);
       await answer.ended;
-      expect(eventsOf(answer.text())).to.have.length(1);
+      expect(messagesOf(eventsIn(answer.text()))).to.have.length(1);
       expect(app.streams.size).to.equal(0);
     });
 
@@ -126,12 +128,16 @@ describe('streams of an MCP endpoint', () => {
       child.say({ jsonrpc: '2.0', id: 9, method: 'elicitation/create', params: { message: 'sure?' } });
       const answer = await reading;
       await answer.shows(/elicitation/);
-      const [question] = eventsOf(answer.text()) as { id: string }[];
+      const [question] = messagesOf(eventsIn(answer.text())) as { id: string }[];
       await ask(app, { ...session(), body: { jsonrpc: '2.0', id: question?.id, result: { action: 'accept' } } });
       expect(await answered).to.deep.equal({ jsonrpc: '2.0', id: 9, result: { action: 'accept' } });
       child.reply(call, { done: true });
       await answer.ended;
-      expect(eventsOf(answer.text()).at(-1)).to.deep.equal({ jsonrpc: '2.0', id: 'call', result: { done: true } });
+      expect(messagesOf(eventsIn(answer.text())).at(-1)).to.deep.equal({
+        jsonrpc: '2.0',
+        id: 'call',
+        result: { done: true },
+      });
     });
 
     it('runs on when its client goes away: a disconnect is no cancellation [2025-03-26/transports/22]', async () => {
@@ -190,7 +196,10 @@ describe('streams of an MCP endpoint', () => {
       answer.pause();
       setImmediate(() => answer.resume());
       await answer.ended;
-      const events = eventsOf(answer.text()) as { params?: { i: number; data: string }; result?: unknown }[];
+      const events = messagesOf(eventsIn(answer.text())) as {
+        params?: { i: number; data: string };
+        result?: unknown;
+      }[];
       expect(events.slice(0, -1).map(({ params }) => params?.i)).to.deep.equal(Array.from({ length: 32 }, (_, i) => i));
       expect(events.at(-1)?.result).to.deep.equal({ done: true });
     });
@@ -238,7 +247,7 @@ describe('streams of an MCP endpoint', () => {
       const listening = await stream(app, session());
       child.say({ jsonrpc: '2.0', id: 77, method: 'roots/list' });
       await listening.shows(/roots\/list/);
-      const [request] = eventsOf(listening.text()) as { id: string }[];
+      const [request] = messagesOf(eventsIn(listening.text())) as { id: string }[];
       const answered = next();
       const answer = { jsonrpc: '2.0', id: request?.id, result: { roots: [] } };
       expect((await ask(app, { ...session(), body: answer })).status).to.equal(202);

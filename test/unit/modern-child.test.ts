@@ -1,7 +1,16 @@
 import { expect } from 'chai';
 import { AppError } from '../../src/errors';
 import { FakeSink, settle, type FakeClock, type Sent } from '../support/fake-link';
-import { answerTo, ask, modernBench, modernRequest, SERVER, toolCall, type ModernBench } from '../support/modern';
+import {
+  answerTo,
+  ask,
+  leavesNothing,
+  modernBench,
+  modernRequest,
+  SERVER,
+  toolCall,
+  type ModernBench,
+} from '../support/modern-bench';
 
 const META = 'io.modelcontextprotocol/';
 const LEVEL = `${META}logLevel`;
@@ -14,15 +23,7 @@ describe('a child of the stateless era', () => {
     bench = await modernBench({ era: 'modern' });
   });
 
-  afterEach(async () => {
-    bench.link.exit({ reason: 'killed' });
-    await bench.channel.ended;
-    await settle();
-    expect(bench.conversation).to.include({ busy: false, closed: true });
-    expect(bench.observer.faults).to.deep.equal([]);
-    bench.clock.advance(5_000);
-    expect(bench.clock.timers).to.equal(0);
-  });
+  afterEach(() => leavesNothing(bench, 5_000));
 
   /** Answers the last request with exactly this text in the place of its result. */
   const answer = (text: string): void =>

@@ -7,6 +7,7 @@ import {
   ask,
   FORM,
   gather,
+  leavesNothing,
   LEGACY,
   modernBench,
   modernRequest,
@@ -15,7 +16,7 @@ import {
   toolCall,
   type ModernBench,
   type Served,
-} from '../support/modern';
+} from '../support/modern-bench';
 
 const META = 'io.modelcontextprotocol/';
 const LEVEL = `${META}logLevel`;
@@ -27,16 +28,8 @@ describe('a child of the old era, served to the stateless one', () => {
     bench = await modernBench();
   });
 
-  /** Whatever a test did: nothing is left once the child has ended. */
-  afterEach(async () => {
-    bench.link.exit({ reason: 'killed' });
-    await bench.channel.ended;
-    await settle();
-    expect(bench.conversation).to.include({ busy: false, closed: true });
-    expect(bench.observer.faults).to.deep.equal([]);
-    bench.clock.advance(2_000); // a ping that nobody answers has its own end
-    expect(bench.clock.timers).to.equal(0);
-  });
+  /** Whatever a test did; a ping that nobody answers has its own end. */
+  afterEach(() => leavesNothing(bench, 2_000));
 
   /** A call that has asked its client, with the request that begins it. */
   async function parked(

@@ -11,7 +11,7 @@ import { urlQuestions } from '../../src/bridge/modern/url-elicitation';
 import { parseExact } from '../../src/bridge/json';
 import type { JsonRpcSuccess } from '../../src/bridge/contract';
 import { FakeClock } from '../support/fake-link';
-import { modernRequest, toolCall } from '../support/modern';
+import { modernRequest, toolCall } from '../support/modern-bench';
 
 describe('the parts of the stateless era', () => {
   describe('request states', () => {

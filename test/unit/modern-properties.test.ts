@@ -10,7 +10,7 @@ import { FakeSink, settle, type FakeLink, type Sent } from '../support/fake-link
 import { anAuth, aServer, SessionBench } from '../support/fake-sessions';
 import { ask, open, startApp } from '../support/gateway-app';
 import { serverSpec } from '../support/server-spec';
-import { toolCall } from '../support/modern';
+import { toolCall } from '../support/modern-bench';
 
 const RUNS = Number(process.env.FC_RUNS ?? 4);
 const META = 'io.modelcontextprotocol/';

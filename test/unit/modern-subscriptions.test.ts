@@ -3,7 +3,7 @@ import type { ChangeConsumer, Conversation, ConversationLink, Filter } from '../
 import { MAX_SUBSCRIPTIONS, Subscriptions } from '../../src/bridge/modern/subscriptions';
 import { AppError } from '../../src/errors';
 import { FakeSink, settle } from '../support/fake-link';
-import { LEGACY, modernBench, modernRequest } from '../support/modern';
+import { LEGACY, modernBench, modernRequest } from '../support/modern-bench';
 
 const ID = 'io.modelcontextprotocol/subscriptionId';
 const TOOLS = 'notifications/tools/list_changed';

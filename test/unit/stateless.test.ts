@@ -8,7 +8,7 @@ import type { RegistryOptions } from '../../src/sessions/registry';
 import { StatelessTable } from '../../src/sessions/stateless';
 import { FakeSink, settle, type FakeLink } from '../support/fake-link';
 import { anAuth, aServer, refusal, SessionBench } from '../support/fake-sessions';
-import { ask, gather, modernRequest, toolCall } from '../support/modern';
+import { ask, gather, modernRequest, toolCall } from '../support/modern-bench';
 
 const CLIENT: ClientFacts = { capabilities: { roots: {} }, info: { name: 'client', version: '1' } };
 const LEGACY = aServer({ protocolEra: 'legacy' });

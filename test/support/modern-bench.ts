@@ -1,4 +1,5 @@
 /** Conversations of the stateless era over a fake child of either era. */
+import { expect } from 'chai';
 import type { Conversation } from '../../src/bridge/modern/contract';
 import { CLIENT_CAPABILITIES, PROTOCOL_VERSION } from '../../src/bridge/modern/meta';
 import { openConversation, type OpenOptions } from '../../src/bridge/modern/open';
@@ -150,6 +151,17 @@ export async function gather({ clock }: { readonly clock: FakeClock }): Promise<
   await settle();
   clock.advance(20);
   await settle();
+}
+
+/** The child is killed, and nothing is left of the conversation. @param patience milliseconds that what is under way may wait for its own end. */
+export async function leavesNothing(bench: ModernBench, patience: number): Promise<void> {
+  bench.link.exit({ reason: 'killed' });
+  await bench.channel.ended;
+  await settle();
+  expect(bench.conversation).to.include({ busy: false, closed: true });
+  expect(bench.observer.faults).to.deep.equal([]);
+  bench.clock.advance(patience);
+  expect(bench.clock.timers).to.equal(0);
 }
 
 let asked = 0;
