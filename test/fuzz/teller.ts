@@ -37,6 +37,8 @@ export class Teller {
   readonly #events: string[] = [];
   readonly #endpoints: string[] = [];
   readonly #questioned: Questioned[] = [];
+  /** Marks of what clients answered to children: the calls that asked have them in their own answers. */
+  readonly #given = new Set<string>();
   readonly #running: Promise<void>[] = [];
   readonly #leave = new AbortController();
   #wrong: Error | undefined;
@@ -127,6 +129,7 @@ export class Teller {
     const body = text === undefined ? undefined : spoil(Buffer.from(text), act.spoilt);
     const id = named === undefined ? [] : [['Mcp-Session-Id', named] as const];
     const event = this.#events[act.seen % Math.max(1, this.#events.length)] ?? 'none';
+    if (messagesOf(text).some((message) => !Object.hasOwn(message, 'method'))) this.#given.add(word);
     const headers = [
       ['Authorization', `Bearer ${this.#endpoint.bearer(user)}`] as const,
       ...id,
@@ -202,7 +205,9 @@ export class Teller {
   ): void {
     const names = new Set(request.headers.map(([name]) => name.toLowerCase()));
     const resumes = request.method === 'GET' && (names.has('last-event-id') || session === undefined);
-    const asked = new Set([word, ...(body?.match(/\bmk\.[a-z]+\.\d+/g) ?? [])].filter((one) => one !== undefined));
+    const asked = new Set(
+      [...this.#given, word, ...(body?.match(/\bmk\.[a-z]+\.\d+/g) ?? [])].filter((one) => one !== undefined),
+    );
     const shown = `${JSON.stringify(outcome.headers)}\n${outcome.text}`;
     const own = session?.user === user && !opens(body) ? session.canary : undefined;
     const strange = (text: string): string => text.replaceAll(new RegExp(`\\bmk\\.${user}\\.\\d+\\b`, 'g'), '');
