@@ -7,7 +7,7 @@ import {
   CoreV1Api,
   createConfiguration,
   HttpMethod,
-  type RequestContext,
+  RequestContext,
   ResponseContext,
   ServerConfiguration,
   wrapHttpLibrary,
@@ -35,6 +35,17 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds for the whole call, retries included. */
   readonly timeout?: number;
+}
+
+/** A call that client-node has no type for. */
+export interface RawCall {
+  readonly method: HttpMethod;
+  /** Without the server: `/apis/<group>/<version>/...`; its parts are encoded by the caller. */
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  /** `application/json` unless set; patches say by it which kind they are (RFC 6902, RFC 7396). */
+  readonly contentType?: string;
 }
 
 /** Options that client-node's typed calls take as their last parameter. */
@@ -75,12 +86,37 @@ export class KubeClient {
     return this.#call((options) => run(this.#coordination, options), limits);
   }
 
-  async #call<T>(run: (options: ApiOptions) => Promise<T>, limits: CallOptions): Promise<T> {
+  /** Makes a call of any API, and reads its answer as JSON: it is believed to be a `T`. */
+  json<T>({ method, path, query, body, contentType }: RawCall, limits: CallOptions = {}): Promise<T> {
+    const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
+    const context = new RequestContext(`http://kubernetes.invalid${path}${search}`, method);
+    context.setHeaderParam('Accept', 'application/json');
+    if (body !== undefined) {
+      context.setHeaderParam('Content-Type', contentType ?? 'application/json');
+      context.setBody(JSON.stringify(body));
+    }
+    return this.#within(limits, async (signal) => {
+      const answer = await this.#send(context, signal);
+      const text = await answer.body.text();
+      if (answer.httpStatusCode >= 400) {
+        throw fromAnswer(answer.httpStatusCode, text, answer.headers['retry-after']);
+      }
+      return JSON.parse(text) as T;
+    });
+  }
+
+  #call<T>(run: (options: ApiOptions) => Promise<T>, limits: CallOptions): Promise<T> {
+    return this.#within(limits, (signal) =>
+      run({ httpApi: wrapHttpLibrary({ send: (context) => this.#send(context, signal) }) }),
+    );
+  }
+
+  /** Bounds one call, and makes of whatever it throws an error without secrets. */
+  async #within<T>(limits: CallOptions, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const timeout = AbortSignal.timeout(limits.timeout ?? CALL_MS);
     const signal = limits.signal === undefined ? timeout : AbortSignal.any([limits.signal, timeout]);
-    const httpApi = wrapHttpLibrary({ send: (context) => this.#send(context, signal) });
     try {
-      return await run({ httpApi });
+      return await run(signal);
     } catch (thrown) {
       if (limits.signal?.aborted === true) throw limits.signal.reason;
       if (timeout.aborted) throw new KubeError(0, 'Timeout', 'the Kubernetes API did not answer in time');
