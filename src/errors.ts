@@ -43,7 +43,9 @@ export const ERRORS = {
   SESSION_CAP_INSTALL: { status: 503, rpc: -32000 },
   SPAWN_RATE: { status: 503, rpc: -32000 },
   DRAINING: { status: 503, rpc: -32000 },
+  SERVER_PAUSED: { status: 503, rpc: -32000 },
   STORE_UNAVAILABLE: { status: 503, rpc: -32000 },
+  WAKE_FAILED: { status: 503, rpc: -32000 },
 
   // What was sent
   SERVER_UNKNOWN: { status: 404, rpc: -32600 },

@@ -154,6 +154,27 @@ export function labelValue() {
   );
 }
 
+/** A user or an organisation of the forge, or `*` for any. */
+export function owner() {
+  return checked('owner', 'the name of a user or an organisation, or * for any', (value) =>
+    /^(\*|[^\s/*]+)$/.test(value) ? value : undefined,
+  );
+}
+
+/** A repository of the forge, all of an owner's, or `*` for any. */
+export function repository() {
+  return checked('repository', 'owner/name, owner/* or *', (value) =>
+    /^(\*|\*\/\*|[^\s/*]+\/(\*|[^\s/*]+))$/.test(value) ? value : undefined,
+  );
+}
+
+/** A route of the forge's API. */
+export function route() {
+  return checked('route', 'METHOD /path, as docs/credential-proxy.md lists them', (value) =>
+    /^[A-Z]+ \/\S*$/.test(value) ? value : undefined,
+  );
+}
+
 /** The name of an environment variable. */
 export function envName() {
   return checked('variable', 'the name of an environment variable', (value) =>
@@ -207,5 +228,9 @@ function parsed(
       }
       return number;
     })
-    .meta({ 'x-type': type });
+    .meta({
+      'x-type': type,
+      ...(min === undefined ? {} : { minimum: min }),
+      ...(max === undefined ? {} : { maximum: max }),
+    });
 }

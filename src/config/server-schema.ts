@@ -11,7 +11,10 @@ import {
   label,
   list,
   origin,
+  owner,
   path,
+  repository,
+  route,
   text,
   texts,
 } from './fields';
@@ -77,13 +80,13 @@ const forgejo = z.strictObject({
 
 const policy = z.strictObject({
   access: choice('read', 'write').prefault('write').describe('`read`: sessions can only read; `write`: also change.'),
-  owners: list(text())
+  owners: list(owner())
     .prefault(['*'])
     .describe('Users and organisations whose repositories may be touched; `*` for any.'),
-  repositories: list(text())
+  repositories: list(repository())
     .prefault(['*'])
     .describe('Repositories that may be touched: `owner/name`, `owner/*` or `*`.'),
-  insecureAllowRoutes: list(text())
+  insecureAllowRoutes: list(route())
     .prefault([])
     .describe(
       'API routes, as `METHOD /path/{x}`, that are refused to every child (keys, hooks, secrets, administration) and are opened here all the same.',
@@ -152,6 +155,14 @@ export const serverSchema = z.strictObject({
   maxLineBytes: bytes({ min: 65_536 }).prefault('64Mi').describe('The longest message that the child may write.'),
   maxCallsInFlight: integer({ min: 1 }).prefault(64).describe('Calls that one session may have in flight.'),
   maxSessions: integer({ min: 0 }).prefault(0).describe('Sessions of this server at once; 0: no limit of its own.'),
+  stateful: boolean()
+    .prefault(false)
+    .describe(
+      'The child keeps something that another one could not take over: the session ends where it would otherwise be woken on a new child.',
+    ),
+  paused: boolean()
+    .prefault(false)
+    .describe('No new sessions of this server are opened; those that are open go on.'),
 });
 
 /** The name of a server: its path is `/servers/<name>/mcp`. */

@@ -97,4 +97,8 @@ export interface ServerSpec {
   readonly maxCallsInFlight: number;
   /** Sessions of this server at once; 0: no limit of its own. */
   readonly maxSessions: number;
+  /** A session of it ends where it would otherwise hibernate: another child could not take over what this one keeps. */
+  readonly stateful: boolean;
+  /** No new sessions are opened. */
+  readonly paused: boolean;
 }

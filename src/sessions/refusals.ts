@@ -3,6 +3,8 @@ import { AppError } from '../errors';
 
 /** Seconds after which a client may find another gateway, or this one again, that does not stop. */
 const DRAIN_RETRY = 5;
+/** Seconds after which a server that an administrator paused may be at work again. */
+const PAUSE_RETRY = 60;
 
 /** A fault of wiring: a route that asks nobody who they are. Never served. */
 export function noAuthContext(): AppError {
@@ -49,6 +51,14 @@ export function tokenNarrower(): AppError {
 
 export function draining(): AppError {
   return new AppError('DRAINING', 'The gateway is stopping. Try again in a few seconds.', { retryAfter: DRAIN_RETRY });
+}
+
+export function paused(): AppError {
+  return new AppError(
+    'SERVER_PAUSED',
+    'This server takes no new sessions just now: an administrator has paused it. Try again later.',
+    { retryAfter: PAUSE_RETRY },
+  );
 }
 
 export function startDeadline(seconds: number): AppError {

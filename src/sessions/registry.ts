@@ -168,6 +168,7 @@ export class Registry implements Sessions {
   async #open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (this.#stopping !== undefined) throw refusals.draining();
+    if (server.paused) throw refusals.paused();
     signal.throwIfAborted();
     const began = this.#clock.now();
     const place = this.#caps.take(userKey(auth.user), server, began, (scope) => this.#freeIn(scope));

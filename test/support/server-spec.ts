@@ -29,6 +29,8 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
     maxLineBytes: 16 * 1024 * 1024,
     maxCallsInFlight: 64,
     maxSessions: 0,
+    stateful: false,
+    paused: false,
     ...changes,
     pod: {
       image: 'fmo/child-fixture:test',

@@ -754,6 +754,16 @@ describe('registry', () => {
     (await opening).release();
   });
 
+  it('opens none of a server that is paused: 503 SERVER_PAUSED; those that are open go on', async () => {
+    const { id } = await bench.session();
+    const paused = aServer({ paused: true });
+    expect(await refusal(open(anAuth(), paused))).to.include({ code: 'SERVER_PAUSED', status: 503, retryAfter: 60 });
+    expect(bench.starts).to.have.length(1);
+    expect(bench.log.refusals).to.deep.equal(['SERVER_PAUSED']);
+    (await use(id, anAuth(), paused)).release();
+    expect(bench.registry.size).to.equal(1);
+  });
+
   it('knows a session by name while it starts and runs, for the credential proxy', async () => {
     bench.autoStart = false;
     const opening = open();
