@@ -160,9 +160,7 @@ export const serverSchema = z.strictObject({
     .describe(
       'The child keeps something that another one could not take over: the session ends where it would otherwise be woken on a new child.',
     ),
-  paused: boolean()
-    .prefault(false)
-    .describe('No new sessions of this server are opened; those that are open go on.'),
+  paused: boolean().prefault(false).describe('No new sessions of this server are opened; those that are open go on.'),
 });
 
 /** The name of a server: its path is `/servers/<name>/mcp`. */

@@ -27,9 +27,10 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],
   'bridge/': ['backends/contract'],
   'kube/': [],
+  'resources/': ['kube/objects', 'config/describe'],
   'backends/': ['kube/'],
   'forgejo/': ['auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
-  'stores/': ['sessions/ports', 'kube/'],
+  'stores/': ['sessions/ports', 'kube/', 'resources/'],
   'config/': [],
   'telemetry/': [
     'bridge/contract',
