@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { expect } from 'chai';
-import { jsonLines } from '../../src/backends/pod/json-lines';
+import { jsonLines } from '../../src/kube/json-lines';
 import { KubeError } from '../../src/kube/error';
 import { PodWatch, type Seen } from '../../src/backends/pod/watch';
 import { refusal } from '../contract/backend';

@@ -1,5 +1,5 @@
 /** Newline-delimited JSON from a stream, as Kubernetes watches send it. */
-import { KubeError } from '../../kube/error';
+import { KubeError } from './error';
 
 /** Bytes of the longest line: etcd's own limit for an object is 1.5 MiB. */
 const LINE_MAX = 4 * 1024 * 1024;
