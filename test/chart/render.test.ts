@@ -56,6 +56,10 @@ describe('the chart with the least values', () => {
         'Service mcp/forgejo-mcp-ops',
         'Service mcp/forgejo-mcp-proxy',
         'ServiceAccount mcp/forgejo-mcp-gateway',
+        'ValidatingAdmissionPolicy /forgejo-mcp-f12dd57f-pods-kept',
+        'ValidatingAdmissionPolicy /forgejo-mcp-f12dd57f-pods-made',
+        'ValidatingAdmissionPolicyBinding /forgejo-mcp-f12dd57f-pods-kept',
+        'ValidatingAdmissionPolicyBinding /forgejo-mcp-f12dd57f-pods-made',
       ].sort(),
     );
   });
@@ -175,7 +179,8 @@ describe('the chart with the least values', () => {
     expect(readinessProbe.httpGet).to.deep.equal({ path: '/readyz', port: 'ops' });
   });
 
-  it('puts the recommended labels on every object, and its namespace into all but namespaces', () => {
+  it('puts the recommended labels on every object, and its namespace into all but those of the cluster', () => {
+    const ofCluster = /^(Namespace|ValidatingAdmissionPolicy(Binding)?)$/;
     for (const { kind, metadata } of manifests) {
       expect(metadata.labels, metadata.name).to.include({
         'app.kubernetes.io/name': 'forgejo-mcp-operator',
@@ -185,7 +190,7 @@ describe('the chart with the least values', () => {
         'app.kubernetes.io/version': '0.1.0',
         'helm.sh/chart': 'forgejo-mcp-operator-0.1.0',
       });
-      if (kind !== 'Namespace') expect(metadata.namespace, metadata.name).to.be.a('string');
+      if (!ofCluster.test(kind)) expect(metadata.namespace, metadata.name).to.be.a('string');
     }
   });
 

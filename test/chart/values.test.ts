@@ -164,6 +164,16 @@ describe('values.schema.json', () => {
     ['a pull policy that is none', { image: { pullPolicy: 'Sometimes' } }, /at '\/image\/pullPolicy'/],
     ['a number where text belongs', { server: { env: { A: 1 } } }, /at '\/server\/env\/A'.*want string/],
     ['a quantity that is none', { gateway: { dataSize: '1 GB' } }, /at '\/gateway\/dataSize'/],
+    [
+      'a host alone as the place of images, whose name may go on',
+      { sessions: { admissionPolicy: { images: ['registry.example.com'] } } },
+      /at '\/sessions\/admissionPolicy\/images\/0'/,
+    ],
+    [
+      'an action of the policy that is none',
+      { sessions: { admissionPolicy: { actions: ['Refuse'] } } },
+      /at '\/sessions\/admissionPolicy\/actions\/0'/,
+    ],
   ];
   for (const [what, more, at] of table) {
     it(`refuses ${what}`, () => {

@@ -45,6 +45,18 @@ describe('the chart on a cluster', () => {
       .map((line) => line.trim().replace(/\s+/g, ' '))
       .filter((line) => /^(pods|secrets|configmaps|leases|\*)/.test(line));
   };
+  /** Part of the names of what an install has beside its namespaces. */
+  const installId = async (of: string): Promise<string> => {
+    const { data } = await get('configmap', `${release}-gateway`, of);
+    return (parse(data['config.yaml'] as string) as { backend: { installId: string } }).backend.installId;
+  };
+  /** Objects of the cluster that a release of this name may have made, in whichever namespace it is. */
+  const clusterWide = async (): Promise<string[]> => {
+    const policies = 'validatingadmissionpolicies,validatingadmissionpolicybindings';
+    const kinds = `clusterroles,clusterrolebindings,priorityclasses,${policies}`;
+    const found = await kubectl(['get', kinds, '-o', 'name', '-l', `app.kubernetes.io/instance=${release}`]);
+    return found.split('\n').filter((name) => name !== '');
+  };
   /** As an administrator does before the install. Nobody logs in here, so they are secrets of no application. */
   const keepApplicationSecrets = (into: string): Promise<unknown> =>
     apply({
@@ -182,6 +194,8 @@ describe('the chart on a cluster', () => {
 
   it('uninstalls, and leaves its keys and nothing else, which the next install uses again', async function () {
     this.timeout(300_000);
+    const id = await installId(namespace);
+    expect((await clusterWide()).filter((name) => name.includes(id))).to.have.length(4);
     await helm(namespace, 'uninstall', release, '--wait', '--timeout', '120s');
     for (const one of [sessions, logins]) {
       await until(`the namespace ${one} is gone`, async () => (await exists('namespace', one)) === false, 60_000);
@@ -203,11 +217,7 @@ describe('the chart on a cluster', () => {
       },
       60_000,
     );
-    const clusterWide = await kubectl([
-      ...['get', 'clusterroles,clusterrolebindings,validatingadmissionpolicies,priorityclasses', '-o', 'name'],
-      ...['-l', `app.kubernetes.io/instance=${release}`],
-    ]);
-    expect(clusterWide.trim()).to.equal('');
+    expect((await clusterWide()).filter((name) => name.includes(id))).to.deep.equal([]);
     await install();
     expect(await keys()).to.deep.equal(firstKeys);
   });
@@ -225,12 +235,7 @@ describe('the chart on a cluster', () => {
       const file = join(home, 'other.json');
       await writeFile(file, JSON.stringify(withMore(values)));
       await helm(other, 'install', release, CHART, '--values', file, '--wait', '--timeout', '180s');
-      const installIds = await Promise.all(
-        [namespace, other].map(async (of) => {
-          const { data } = await get('configmap', `${release}-gateway`, of);
-          return (parse(data['config.yaml'] as string) as { backend: { installId: string } }).backend.installId;
-        }),
-      );
+      const installIds = await Promise.all([namespace, other].map(installId));
       expect(new Set(installIds).size).to.equal(2);
       await helm(other, 'uninstall', release, '--wait', '--timeout', '120s');
       expect(await exists('namespace', sessions)).to.equal(true);
