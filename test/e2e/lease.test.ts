@@ -1,16 +1,23 @@
 import { expect } from 'chai';
+import { once } from 'node:events';
+import { systemClock } from '../../src/clock';
 import { AppError } from '../../src/errors';
 import { KubeClient } from '../../src/kube/client';
 import { Credentials } from '../../src/kube/credentials';
+import { LeaderElection } from '../../src/kube/election';
+import { KubeError } from '../../src/kube/error';
+import { Lease } from '../../src/kube/lease';
 import { leaseTurn } from '../../src/stores/kubernetes/lease';
-import { cluster, createNamespace, deleteNamespaces, get } from '../support/cluster';
+import { describeLease } from '../contract/lease';
+import { cluster, createNamespace, deleteNamespaces, get, kubectl, restart } from '../support/cluster';
 import { FakeClock } from '../support/fake-link';
+import { keptLog } from '../support/silent-log';
+import { until } from '../support/until';
 
-describe('a turn that is a Lease', function () {
+describe('a Lease', function () {
   this.timeout(60_000);
   let namespace: string;
   let kube: KubeClient;
-  let count = 0;
 
   before(async () => {
     namespace = await createNamespace('lease');
@@ -22,64 +29,103 @@ describe('a turn that is a Lease', function () {
     await deleteNamespaces(namespace);
   });
 
-  /** Gateways that want the same turn, each with a clock of its own. */
-  const gateways = (many: number) => {
-    const name = `turn-${++count}`;
-    return Array.from({ length: many }, (_, i) => {
-      const clock = new FakeClock();
-      return { clock, turn: leaseTurn({ kube, namespace, name, holder: `gateway-${i}`, duration: 15, clock }) };
-    });
-  };
+  describeLease(() => ({
+    kube,
+    namespace,
+    read: (name) => get('lease', name, namespace),
+    remove: async (name) => void (await kubectl(['-n', namespace, 'delete', 'lease', name])),
+  }));
 
-  it('is one gateway’s, of many that ask at once', async () => {
-    const all = gateways(12);
-    const taken = await Promise.all(all.map(({ turn }) => turn.take()));
-    expect(taken.filter(Boolean)).to.have.length(1);
-    expect(await Promise.all(all.map(({ turn }) => turn.take()))).to.deep.equal(taken);
-  });
-
-  it('is kept as long as it is renewed, whatever another’s clock says', async () => {
-    const [one, two] = gateways(2);
-    expect(await one.turn.take()).to.equal(true);
-    for (let i = 0; i < 5; i++) {
-      one.clock.advance(5_000);
-      two.clock.advance(14_000);
-      expect(await two.turn.take()).to.equal(false);
-      expect(await one.turn.take()).to.equal(true);
-    }
-    two.clock.advance(3_600_000);
-    expect(await two.turn.take(), 'it changed since it was seen last').to.equal(false);
-  });
-
-  it('goes to another, once, when it was not renewed for its duration', async () => {
-    const [one, ...others] = gateways(8);
-    expect(await one.turn.take()).to.equal(true);
-    const ask = () => Promise.all(others.map(({ turn }) => turn.take()));
-    expect((await ask()).some(Boolean), 'seen for the first time').to.equal(false);
-    for (const { clock } of others) clock.advance(15_000);
-    expect((await ask()).filter(Boolean)).to.have.length(1);
-    expect(await one.turn.take(), 'the former holder').to.equal(false);
-  });
-
-  it('is given back at once by release, and counts how often it changed hands', async () => {
-    const [one, two] = gateways(2);
-    await one.turn.take();
-    await two.turn.release(); // not its own: nothing happens
-    expect(await two.turn.take()).to.equal(false);
-    await one.turn.release();
-    expect(await two.turn.take()).to.equal(true);
-    expect((await get('lease', `turn-${count}`, namespace)).spec).to.include({
-      holderIdentity: 'gateway-1',
-      leaseDurationSeconds: 15,
-      leaseTransitions: 1,
-    });
-  });
-
-  it('answers STORE_UNAVAILABLE where the namespace is not there', async () => {
+  it('makes a turn, which answers STORE_UNAVAILABLE where the namespace is not there', async () => {
     const options = { kube, name: 'turn', holder: 'x', duration: 15, clock: new FakeClock() };
     const error = await leaseTurn({ ...options, namespace: 'no-such-namespace' })
       .take()
       .catch((thrown: unknown) => thrown);
     expect(error).to.be.instanceOf(AppError).with.property('code', 'STORE_UNAVAILABLE');
+  });
+
+  /** Candidates with a client each, who take turns at leading; two at once are counted. */
+  describe('as the Lease of a leader', () => {
+    const count = { leaders: 0, most: 0 };
+    let candidates: { name: string; kube: KubeClient; election: LeaderElection; cut: boolean; terms: number }[];
+    const leader = () =>
+      until('one leads', async () => candidates.find(({ election, cut }) => election.leading && !cut), 20_000);
+
+    before(() => {
+      candidates = Array.from({ length: 5 }, (_, i) => {
+        const own = new KubeClient(new Credentials(cluster().kubeconfig));
+        const name = `candidate-${i}`;
+        const lease = new Lease({
+          kube: own,
+          namespace,
+          name: 'leader',
+          holder: name,
+          duration: 3,
+          clock: systemClock,
+        });
+        const candidate = { name, kube: own, cut: false, terms: 0, election: undefined as unknown as LeaderElection };
+        candidate.election = new LeaderElection({
+          lease: {
+            take: (limits) =>
+              candidate.cut ? Promise.reject(new KubeError(0, 'Unreachable', 'cut off')) : lease.take(limits),
+            release: (limits) => lease.release(limits),
+            get holder() {
+              return lease.holder;
+            },
+          },
+          clock: systemClock,
+          log: keptLog(),
+          retryMs: 300,
+          renewDeadlineMs: 2_000,
+          lead: async ({ signal }) => {
+            count.leaders++;
+            count.most = Math.max(count.most, count.leaders);
+            candidate.terms++;
+            await once(signal, 'abort');
+            count.leaders--;
+          },
+        });
+        return candidate;
+      });
+      for (const { election } of candidates) election.start();
+    });
+
+    after(async () => {
+      await Promise.all(candidates.map(({ election }) => election.stop()));
+      await Promise.all(candidates.map((candidate) => candidate.kube.close()));
+    });
+
+    it('is one’s, of five that start at once', async () => {
+      await leader();
+      expect(count).to.deep.equal({ leaders: 1, most: 1 });
+    });
+
+    it('goes to another when its leader is cut off, which has stepped down before', async () => {
+      for (let round = 0; round < 3; round++) {
+        const former = await leader();
+        former.cut = true;
+        const next = await leader();
+        expect(next.name).to.not.equal(former.name);
+        former.cut = false;
+      }
+      expect(count).to.deep.equal({ leaders: 1, most: 1 });
+      expect((await get('lease', 'leader', namespace)).spec.leaseTransitions).to.equal(3);
+    });
+
+    it('goes to another at once when its leader stops in order', async () => {
+      const former = await leader();
+      await former.election.stop();
+      const { spec } = await get('lease', 'leader', namespace);
+      expect(spec.holderIdentity, 'it was given back, or is another’s by now').to.not.equal(former.name);
+      expect((await leader()).name).to.not.equal(former.name);
+      expect(count).to.deep.equal({ leaders: 1, most: 1 });
+    });
+
+    it('outlasts an API server that restarts', async () => {
+      await leader();
+      await restart('kube-apiserver', 'KILL');
+      await leader();
+      expect(count).to.deep.equal({ leaders: 1, most: 1 });
+    }).timeout(150_000);
   });
 });
