@@ -38,6 +38,7 @@ export const ERRORS = {
   SESSION_UNKNOWN: { status: 410, rpc: -32001 },
   SESSION_ENDED: { status: 404, rpc: -32001 },
   SESSION_FORBIDDEN: { status: 403, rpc: -32000 },
+  MISDIRECTED: { status: 421, rpc: -32000 },
   SESSION_CAP_USER: { status: 503, rpc: -32000 },
   SESSION_CAP_SERVER: { status: 503, rpc: -32000 },
   SESSION_CAP_INSTALL: { status: 503, rpc: -32000 },

@@ -18,6 +18,8 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'auth/login/trips',
     'auth/connections/connections',
     'sessions/ports',
+    'peers/contract',
+    'peers/forwarded',
     'bridge/contract',
     'bridge/json',
     'bridge/modern/meta',
@@ -27,9 +29,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'sessions/': ['auth/context', 'bridge/', 'backends/contract'],
   'bridge/': ['backends/contract'],
   'kube/': [],
+  'peers/': ['kube/'],
   'resources/': ['kube/objects', 'config/describe'],
   'backends/': ['kube/'],
-  'forgejo/': ['auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
+  'tls/': [],
+  'forgejo/': ['tls/', 'auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
   'stores/': ['sessions/ports', 'kube/', 'resources/'],
   'config/': [],
   'telemetry/': [
@@ -62,7 +66,7 @@ const OUTSIDE: readonly { readonly module: RegExp; readonly only: readonly strin
   { module: /^node:sqlite$/, only: ['stores/'] },
   { module: /^node:child_process$/, only: ['backends/process/'] },
   { module: /^node:timers/, only: ['backends/', 'kube/', 'http/', 'forgejo/', 'auth/'] },
-  { module: /^node:https?$/, only: ['http/', 'kube/', 'backends/pod/', 'forgejo/', 'compose', 'compose/'] },
+  { module: /^node:https?$/, only: ['http/', 'kube/', 'backends/pod/', 'forgejo/', 'peers/', 'compose', 'compose/'] },
 ];
 
 /** Parts whose time is handed to them. */

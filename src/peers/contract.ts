@@ -1,0 +1,138 @@
+/**
+ * What the rest of the gateway sees of the other replicas. A session is held by one replica; a request that reaches another one goes on to the holder, one
+ * hop, over mutual TLS. Who takes a session over, and when, is the registry's: here is only told what happened to the request.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+
+/** What a forwarded request is for: a client's request at an MCP endpoint, or a child's at the credential proxy. */
+export type PeerChannel = 'mcp' | 'forge';
+
+/** One replica as the record of a session and its Lease name it. */
+export interface Target {
+  /** The holder's name; see {@link Replicas.self}. */
+  readonly name: string;
+  /** `host:port` of its peer listener; see {@link Replicas.addressOf}. */
+  readonly address: string;
+}
+
+/** A request that goes to the holder of its session. */
+export interface Forward {
+  readonly channel: PeerChannel;
+  readonly target: Target;
+  /** The session's name (40 hex digits), never its id. */
+  readonly session: string;
+  /** The epoch in which the holder is believed to hold it. */
+  readonly epoch: number;
+  /** The client's address as this replica sees it; it is what the holder's rate limits and source checks go by. */
+  readonly clientAddress: string;
+  /** The holder logs the request under the same id. */
+  readonly requestId?: string;
+  /**
+   * The body where it was read already; `stream` where it is to be taken from the request, once the holder has said that it takes it. Without it
+   * the request has none.
+   */
+  readonly body?: Uint8Array | 'stream';
+  /** Milliseconds from when the holder took the request to the first byte of its answer; what the composition set unless told otherwise. */
+  readonly firstByteMs?: number;
+}
+
+/**
+ * What became of a forwarded request. But for `forwarded`, nothing was sent to the client, and the response is the caller's to answer.
+ *
+ * - `forwarded`: the response is over, and nothing is left to do. The holder's answer was passed on whole; or the holder died within its answer, and
+ *   the client's connection was cut so that the client resumes; or the client went away first.
+ * - `not-holder`: the replica of that name does not hold the session in that epoch (it said 421), and did nothing. Read the record again. A body that is
+ *   streamed has not been touched.
+ * - `not-there`: it did not take the request: it cannot be reached, let nobody in, or said nothing in time. Nothing has run there that would not be the same
+ *   when it runs again (RFC 9110, 9.2.2), and a body that is streamed has not been touched. It says nothing of whether the replica lives: ask {@link Replicas.isAlive} before its session is taken over.
+ * - `unanswered`: it took the request (or may have: a POST without a body has nothing that could be held back), and then went away or was silent for `firstByteMs`. The request may have run, may still run, and must not be run
+ *   again; what answers it after a take-over is the launcher's unacknowledged output.
+ */
+export type Outcome = 'forwarded' | 'not-holder' | 'not-there' | 'unanswered';
+
+/** Sends requests on to other replicas. */
+export interface Peers {
+  /** This replica's name. */
+  readonly self: string;
+  /**
+   * Sends a request on and passes its answer back: bodies are streamed both ways with back-pressure, events as they come, trailers too. A connection that
+   * breaks on one side is broken on the other.
+   *
+   * Rejects with the signal's reason where it aborts before the answer began (after it, the client's connection is cut); with `MISDIRECTED` where the
+   * request came from a replica itself, because there is one hop only; and with `OVERLOADED` where too many requests are with that replica.
+   */
+  forward(request: IncomingMessage, response: ServerResponse, forward: Forward, signal: AbortSignal): Promise<Outcome>;
+  /** A replica is dead: what is with it ends now as if its connections had broken, instead of waiting for a machine that answers nothing. */
+  cut(name: string): void;
+  /** Cuts everything and closes all connections. */
+  close(): void;
+}
+
+/** Where a request came from that a replica has sent on. Only the peer listener can say this of a request: see `forwarded.ts`. */
+export interface Forwarded {
+  readonly channel: PeerChannel;
+  /** The replica's name as it gave it: its certificate proves that it is one of ours, not which one. */
+  readonly from: string;
+  readonly session: string;
+  readonly epoch: number;
+  /** Empty where the replica did not know it. */
+  readonly clientAddress: string;
+}
+
+/** What the peer listener hands requests to. */
+export interface PeerService {
+  /**
+   * Whether this replica holds a session in exactly this epoch now; called for every request before anything else, and quick. A request for a session that is
+   * given up between this and its use ends in the handler with `MISDIRECTED`.
+   */
+  holds(session: string, epoch: number): boolean;
+  /** What serves requests, as the public listener and the credential proxy would; a channel without one is refused. */
+  readonly handlers: Readonly<Partial<Record<PeerChannel, RequestListener>>>;
+}
+
+/** The listener that other replicas reach. */
+export interface PeerListener {
+  readonly port: number;
+  /** Connections that answer nothing now end with their next answer. New requests are still answered, so that whoever has an old record is told 421. */
+  drain(): void;
+  /** Takes no new connection, lets what is under way end for `ms`, then cuts it. Resolves when every connection is gone; never rejects. */
+  close(ms: number): Promise<void>;
+}
+
+/** Who the other replicas of this install are, and whether they live. */
+export interface Replicas {
+  /** This run of this gateway, and its Lease: `gateway-<run>`, never used again. It is what records name as a session's holder. */
+  readonly self: string;
+  /**
+   * The address of a replica's peer listener. One that was seen is known at once, because a run keeps its address; for any other the Lease is read.
+   * Undefined where there is no such replica (any more). Rejects with `STORE_UNAVAILABLE` where the cluster cannot say.
+   */
+  addressOf(name: string): Promise<string | undefined>;
+  /**
+   * Whether a replica lives, by our own monotonic clock: its Lease has changed, as seen from here, within its duration. False only after a live read that
+   * found the Lease gone, or unchanged for all that time. One that is seen for the first time is given its whole duration.
+   * Rejects with `STORE_UNAVAILABLE` where the cluster cannot say: that is no death.
+   */
+  isAlive(name: string): Promise<boolean>;
+  /**
+   * Whether the others must still believe that this replica lives: its last renewal is younger than the Lease's duration. Where it is not, another may have
+   * taken its sessions: stop using them, and read their epochs again. By the monotonic clock, so it is right at once after a process was stopped and continued.
+   */
+  readonly isSure: boolean;
+  /** Calls `told` once for each replica that is found dead or has left. Returns what ends it. */
+  onGone(told: (name: string) => void): () => void;
+  /** Calls `told` when the Lease could be renewed again after this replica was not sure any more. Returns what ends it. */
+  onSureAgain(told: () => void): () => void;
+  /** Makes the Lease, learns of the others, and goes on renewing. Rejects with `STORE_UNAVAILABLE` where that is not possible in time. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Leaves in order: stops renewing and deletes the Lease, so that the others need not wait. Call it once this replica's sessions are given up. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/** Told of what happens between replicas; for metrics. Called synchronously: must not throw and must be quick. */
+export interface PeerObserver {
+  /** A request was sent on; `cut`: its answer broke off, on whichever side. */
+  forwarded(channel: PeerChannel, outcome: Outcome | 'cut', seconds: number): void;
+  /** The listener refused: `tls` a handshake (no certificate, another CA, expired), `name` another name in it, `holder` a session that is not held here. */
+  refused(why: 'tls' | 'name' | 'holder'): void;
+}
