@@ -1,7 +1,5 @@
 /** The proxy's own certificate: a CA made at start, whose key is forgotten once it has signed the one certificate that the proxy serves with. */
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { isIP } from 'node:net';
-import { bitString, boolean, context, integer, objectId, octetString, sequence, set, time, utf8String } from './der';
+import { createAuthority } from '../../tls/certificate';
 
 /** PEM texts. `key` is secret; `ca` goes to the children. */
 export interface ProxyCertificate {
@@ -11,110 +9,20 @@ export interface ProxyCertificate {
 }
 
 const DAY = 86_400_000;
-const ECDSA_SHA256 = sequence(objectId('1.2.840.10045.4.3.2'));
-const COMMON_NAME = '2.5.4.3';
-const EXTENSION = {
-  subjectKeyId: '2.5.29.14',
-  keyUsage: '2.5.29.15',
-  subjectAltName: '2.5.29.17',
-  basicConstraints: '2.5.29.19',
-  authorityKeyId: '2.5.29.35',
-  extendedKeyUsage: '2.5.29.37',
-} as const;
-const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 
 /**
- * Makes a CA and a server certificate (ECDSA P-256, RFC 5280) for the hosts (DNS names and IP addresses) that children reach the proxy by, valid
- * from an hour ago (clocks of nodes differ) for `days`. It lives as long as the process: a restart makes another, and children get new pods.
+ * Makes a CA and a server certificate for the hosts (DNS names and IP addresses) that children reach the proxy by, valid from an hour ago (clocks of nodes
+ * differ) for `days`. It lives as long as the process: a restart makes another, and children get new pods.
  * Throws TypeError for a host that is neither.
  */
 export function createCertificate(hosts: readonly string[], days = 825, now = Date.now()): ProxyCertificate {
-  const authority = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const server = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const issuer = 'forgejo-mcp-operator credential proxy CA';
-  const validity = sequence(time(new Date(now - 3_600_000)), time(new Date(now + days * DAY)));
-  const authorityId = keyId(authority.publicKey);
-  const ca = certificate(issuer, issuer, validity, authority.publicKey, authority.privateKey, [
-    extension('basicConstraints', true, sequence(boolean(true), integer(Buffer.of(0)))), // it signs no other CA
-    extension('keyUsage', true, bitString(Buffer.of(0b0000_0110), 1)), // keyCertSign, cRLSign
-    extension('subjectKeyId', false, octetString(authorityId)),
-  ]);
-  const cert = certificate(
-    'forgejo-mcp-operator credential proxy',
-    issuer,
-    validity,
-    server.publicKey,
-    authority.privateKey,
-    [
-      extension('basicConstraints', true, sequence()),
-      extension('keyUsage', true, bitString(Buffer.of(0b1000_0000), 7)), // digitalSignature
-      extension('extendedKeyUsage', false, sequence(objectId(SERVER_AUTH))),
-      extension('subjectAltName', false, sequence(...hosts.map(generalName))),
-      extension('subjectKeyId', false, octetString(keyId(server.publicKey))),
-      extension('authorityKeyId', false, sequence(context(0, authorityId))),
-    ],
-  );
-  return { key: server.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), cert: pem(cert), ca: pem(ca) };
-}
-
-const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
-
-/** RFC 7093, method 1: any digest of the key does. */
-const keyId = (key: KeyObject): Buffer => createHash('sha256').update(spki(key)).digest().subarray(0, 20);
-
-const distinguishedName = (commonName: string): Buffer =>
-  sequence(set(sequence(objectId(COMMON_NAME), utf8String(commonName))));
-
-function extension(name: keyof typeof EXTENSION, critical: boolean, value: Buffer): Buffer {
-  return sequence(objectId(EXTENSION[name]), ...(critical ? [boolean(true)] : []), octetString(value));
-}
-
-function certificate(
-  subject: string,
-  issuer: string,
-  validity: Buffer,
-  publicKey: KeyObject,
-  signer: KeyObject,
-  extensions: readonly Buffer[],
-): Buffer {
-  const serial = randomBytes(16);
-  serial[0] = (serial[0] ?? 0) & 0x7f;
-  const body = sequence(
-    context(0, integer(Buffer.of(2)), true), // version 3
-    integer(serial),
-    ECDSA_SHA256,
-    distinguishedName(issuer),
-    validity,
-    distinguishedName(subject),
-    spki(publicKey),
-    context(3, sequence(...extensions), true),
-  );
-  return sequence(body, ECDSA_SHA256, bitString(sign('sha256', body, signer)));
-}
-
-/** `dNSName` or `iPAddress` (RFC 5280, 4.2.1.6). */
-function generalName(host: string): Buffer {
-  if (isIP(host) !== 0) return context(7, addressBytes(host));
-  if (!/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(host)) throw new TypeError('not a host name or an IP address');
-  return context(2, Buffer.from(host, 'ascii'));
-}
-
-function addressBytes(address: string): Buffer {
-  if (isIP(address) === 4) return Buffer.from(address.split('.').map(Number));
-  // The URL parser writes IPv6 in the one form of RFC 5952: hexadecimal groups, and at most one run of zeros left out.
-  const [left = '', right] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const groups = (part: string): number[] =>
-    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16));
-  const head = groups(left);
-  const tail = right === undefined ? [] : groups(right);
-  const bytes = Buffer.alloc(16);
-  [...head, ...new Array<number>(8 - head.length - tail.length).fill(0), ...tail].forEach((group, index) =>
-    bytes.writeUInt16BE(group, index * 2),
-  );
-  return bytes;
-}
-
-function pem(bytes: Buffer): string {
-  const lines = bytes.toString('base64').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+  const valid = { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + days * DAY) };
+  const authority = createAuthority({ name: 'forgejo-mcp-operator credential proxy CA', ...valid });
+  const server = authority.issue({
+    name: 'forgejo-mcp-operator credential proxy',
+    hosts,
+    usages: ['server'],
+    ...valid,
+  });
+  return { ...server, ca: authority.cert };
 }
