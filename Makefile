@@ -40,6 +40,9 @@ build: setup ## Compiles to dist/
 launcher: ## Builds the launcher into .run/launcher
 	@launcher/build.sh .run/launcher
 
+crds: setup ## Makes crds/ and the chart's copy of it from src/resources
+	@$(TS) scripts/crds.ts
+
 lint: setup ## eslint (type-aware), prettier, go vet
 	@$(NODE) node_modules/.bin/eslint .
 	@$(NODE) node_modules/.bin/prettier --check . --log-level warn
@@ -76,4 +79,4 @@ coverage: setup ## Branch coverage of src/sessions and src/bridge, at least 95 %
 bench: setup ## Session open and call latency beside their baselines, on one machine and on the cluster
 	@$(TS) bench/main.ts
 
-.PHONY: help setup run up down cluster cluster-down images build launcher lint format types test test-unit test-integration fuzz soak test-e2e coverage bench
+.PHONY: help setup run up down cluster cluster-down images build launcher crds lint format types test test-unit test-integration fuzz soak test-e2e coverage bench

@@ -54,6 +54,11 @@ export function jsonSchema(): JsonSchema {
   };
 }
 
+/** The JSON schema of one server that stands for itself, with what is required of it. */
+export function serverJsonSchema(): JsonSchema {
+  return withoutDialect(of(serverSchema));
+}
+
 /** Every setting that the environment can set: all but those of single `servers`. */
 export function settings(): Setting[] {
   const root = jsonSchema();

@@ -37,6 +37,8 @@ describe('the chart with the least values', () => {
     expect(names(manifests)).to.deep.equal(
       [
         'ConfigMap mcp/forgejo-mcp-gateway',
+        'CustomResourceDefinition /mcpservers.forgejo-mcp-operator.dev',
+        'CustomResourceDefinition /mcpsessions.forgejo-mcp-operator.dev',
         'Deployment mcp/forgejo-mcp-gateway',
         'LimitRange mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
         'Namespace /mcp-forgejo-mcp-logins',
@@ -180,7 +182,7 @@ describe('the chart with the least values', () => {
   });
 
   it('puts the recommended labels on every object, and its namespace into all but those of the cluster', () => {
-    const ofCluster = /^(Namespace|ValidatingAdmissionPolicy(Binding)?)$/;
+    const ofCluster = /^(Namespace|CustomResourceDefinition|ValidatingAdmissionPolicy(Binding)?)$/;
     for (const { kind, metadata } of manifests) {
       expect(metadata.labels, metadata.name).to.include({
         'app.kubernetes.io/name': 'forgejo-mcp-operator',
