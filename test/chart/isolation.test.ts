@@ -60,7 +60,7 @@ describe("the gateway's rights", () => {
       `Role ${LOGINS}`,
     ]);
     expect(only(within(manifests, SESSIONS), 'Role').rules).to.deep.equal([
-      { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'get', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },
     ]);
     expect(only(within(manifests, LOGINS), 'Role').rules).to.deep.equal([

@@ -127,7 +127,7 @@ describe('the chart on a cluster', () => {
 
   it('gives the gateway pods in the sessions’ namespace, Secrets in the logins’, and nothing anywhere else', async () => {
     expect((await canI(sessions)).sort()).to.deep.equal([
-      'pods [] [] [create delete get list watch]',
+      'pods [] [] [create delete list watch]',
       'pods/attach [] [] [create get]',
     ]);
     expect((await canI(logins)).sort()).to.deep.equal([

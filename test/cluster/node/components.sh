@@ -53,6 +53,7 @@ start_kube-apiserver() {
     --requestheader-client-ca-file "$PKI/ca.crt" --requestheader-allowed-names front-proxy-client \
     --requestheader-username-headers X-Remote-User --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- \
     --proxy-client-cert-file "$PKI/front-proxy.crt" --proxy-client-key-file "$PKI/front-proxy.key" \
+    --audit-policy-file "$CLUSTER_DIR/manifests/audit.yaml" --audit-log-path "$LOG/audit.log" --audit-log-maxsize 64 --audit-log-maxbackup 1 \
     --service-cluster-ip-range "$SERVICE_CIDR" --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction \
     --allow-privileged=true --profiling=false
 }
