@@ -167,7 +167,10 @@ async function build(
     versions: ALL_VERSIONS,
   });
 
-  await removeLeftovers({ store, backend, log, metrics, signal });
+  await removeLeftovers({
+    ...{ store, backend, log, metrics, signal },
+    sleepMs: seconds(Math.max(...config.servers.map(({ sessionTTL }) => sessionTTL))),
+  });
   signal.throwIfAborted();
   void backend.prepare?.(config.servers);
 

@@ -1,4 +1,4 @@
-/** What a run that did not stop in order left behind: records of sessions that are no more, and children. */
+/** What a run that did not stop in order left behind: records of sessions whose children are no more, and children. */
 import { abortable } from './backends/budget';
 import type { Backend } from './backends/contract';
 import { toAppError } from './errors';
@@ -12,22 +12,27 @@ const LEFTOVERS_MS = 30_000;
 export interface Leftovers {
   readonly store: SessionStore;
   readonly backend: Backend;
+  /** Milliseconds for which those sessions sleep at most. */
+  readonly sleepMs: number;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Gives up. */
   readonly signal: AbortSignal;
 }
 
-/** Marks the records and removes the children. What cannot be removed now must not keep the gateway from serving; rejects as the store does. */
-export async function removeLeftovers({ store, backend, log, metrics, signal }: Leftovers): Promise<void> {
-  const abandoned = await store.abandonAll(Date.now());
+/** Puts the records right and removes the children. What cannot be removed now must not keep the gateway from serving; rejects as the store does. */
+export async function removeLeftovers({ store, backend, sleepMs, log, metrics, signal }: Leftovers): Promise<void> {
+  const at = Date.now();
+  const { hibernated, abandoned } = await store.recover(at, at + sleepMs);
   const late = AbortSignal.timeout(LEFTOVERS_MS);
   try {
     const removed = await abortable(backend.removeOrphans(), AbortSignal.any([signal, late]));
     metrics.orphans.inc(removed);
-    if (abandoned > 0 || removed > 0) log.info('gateway.leftovers-removed', { sessions: abandoned, children: removed });
+    if (hibernated > 0 || abandoned > 0 || removed > 0) {
+      log.info('gateway.leftovers-removed', { hibernated, abandoned, children: removed });
+    }
   } catch (thrown) {
     const { code, detail } = toAppError(thrown);
-    log.warn('gateway.leftovers-kept', { sessions: abandoned, code, detail });
+    log.warn('gateway.leftovers-kept', { hibernated, abandoned, code, detail });
   }
 }

@@ -39,6 +39,9 @@ export interface BackendAddress {
   readonly ip?: string;
   /** The pod's UID, or `process:<session>`; names this child and no later one. */
   readonly instance: string;
+  /** The pod, where it is one. */
+  readonly namespace?: string;
+  readonly name?: string;
 }
 
 /** Start-up phases, for metrics and for `docs/benchmarks.md`; seconds each. */

@@ -24,15 +24,19 @@ export class Asks {
   readonly #timeout: number;
   readonly #expired: (ask: Ask) => void;
   readonly #open = new Map<string, Ask>();
-  #sequence = 0;
+  #sequence: number;
   #timer: Timer | undefined;
 
-  /** @param timeout milliseconds; @param expired told of a request whose deadline has passed, after it was taken out. */
-  constructor(clock: Clock, limit: number, timeout: number, expired: (ask: Ask) => void) {
+  /**
+   * @param timeout milliseconds; @param expired told of a request whose deadline has passed, after it was taken out; @param sequence the number before
+   * the first.
+   */
+  constructor(clock: Clock, limit: number, timeout: number, expired: (ask: Ask) => void, sequence = 0) {
     this.#clock = clock;
     this.#limit = limit;
     this.#timeout = timeout;
     this.#expired = expired;
+    this.#sequence = sequence;
   }
 
   /** Adds a request; undefined when too many are open. */
@@ -48,6 +52,10 @@ export class Asks {
     this.#open.set(ask.key, ask);
     this.#timer ??= this.#clock.after(this.#timeout, () => this.#sweep());
     return ask;
+  }
+
+  get size(): number {
+    return this.#open.size;
   }
 
   /** Whether the request that the client knows by `key` is open. */

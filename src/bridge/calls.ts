@@ -45,16 +45,17 @@ export class Calls {
   readonly #expired: (call: Call) => void;
   readonly #byKey = new Map<string, Call>();
   readonly #byToken = new Map<string, Call>();
-  #sequence = 0;
+  #sequence: number;
   #endless = 0;
   #timer: Timer | undefined;
   #timerAt = Infinity;
 
-  /** @param expired told of a call whose deadline has passed, after it was taken out. */
-  constructor(clock: Clock, deadlines: CallDeadlines, expired: (call: Call) => void) {
+  /** @param expired told of a call whose deadline has passed, after it was taken out; @param sequence the number before the first. */
+  constructor(clock: Clock, deadlines: CallDeadlines, expired: (call: Call) => void, sequence = 0) {
     this.#clock = clock;
     this.#deadlines = deadlines;
     this.#expired = expired;
+    this.#sequence = sequence;
   }
 
   get size(): number {

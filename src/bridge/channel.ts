@@ -23,7 +23,7 @@ import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCal
 import { EarlyRequests } from './early';
 import { Flow } from './flow';
 import { LineSplitter } from './framing';
-import { decodeId } from './ids';
+import { decodeId, firstSequence } from './ids';
 import { isObject } from './json';
 import { Outbound } from './outbound';
 import { Questions } from './questions';
@@ -41,6 +41,8 @@ export interface ChannelOptions {
   /** Bytes of the longest line that the child may write. */
   readonly maxLineBytes: number;
   readonly maxCallsInFlight: number;
+  /** Which channel of its session this is, counted up from 1; at most 999,999. */
+  readonly generation?: number;
 }
 
 /** Requests of the child that may be open at once. */
@@ -83,7 +85,8 @@ class StdioChannel implements Channel {
     this.#flow = new Flow(link, clock);
     this.#out = new Outbound(link);
     const deadlines = { call: options.callTimeout * 1000, initialize: options.initializeTimeout * 1000 };
-    this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call));
+    const sequence = firstSequence(options.generation ?? 1);
+    this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call), sequence);
     this.#router = new Router(this.#calls, this.#flow, observer);
     this.#questions = new Questions({
       clock,
@@ -105,7 +108,7 @@ class StdioChannel implements Channel {
       finish: (call, message, json) => this.#finish(call, message, json),
       toolsChanged: () => this.#tools.forget(),
     });
-    this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask));
+    this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask), sequence);
     const lines = new LineSplitter(options.maxLineBytes, child);
     const stderr = new StderrLines(clock, (line) => observer.stderr(line));
     link.onData((bytes) => lines.push(bytes));
@@ -119,6 +122,10 @@ class StdioChannel implements Channel {
 
   get inFlight(): number {
     return this.#calls.size;
+  }
+
+  get asking(): number {
+    return this.#asks.size;
   }
 
   get protocolVersion(): string | undefined {

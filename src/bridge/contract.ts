@@ -153,6 +153,9 @@ export interface Channel {
   /** Calls without an answer yet. */
   readonly inFlight: number;
 
+  /** Requests of the child that wait for the client's answer. */
+  readonly asking: number;
+
   /** Negotiated by the `initialize` answer, or what {@link begin} was told; undefined before. */
   readonly protocolVersion: string | undefined;
 

@@ -12,6 +12,14 @@
  * They hold no character that JSON would escape, so they can be found in a line and exchanged in place.
  */
 
+/**
+ * The number before the first of a session's channel of this generation. A session may have one child after another, and what is late for the one
+ * before must name nothing of the next.
+ */
+export function firstSequence(generation: number): number {
+  return (generation - 1) * 1_000_000_000;
+}
+
 export type RewrittenKind = 'i' | 'p' | 't' | 'r' | 'g';
 
 /** What a rewritten id stands for. */

@@ -82,8 +82,16 @@ const http = z.strictObject({
 });
 
 const sessions = z.strictObject({
-  maxPerUser: integer({ min: 0 }).prefault(10).describe('Sessions of one user at once; 0: no limit.'),
-  maxTotal: integer({ min: 0 }).prefault(200).describe('Sessions at once; 0: no limit.'),
+  maxPerUser: integer({ min: 0 })
+    .prefault(10)
+    .describe('Sessions of one user that have a child at once; those that sleep have none. 0: no limit.'),
+  maxTotal: integer({ min: 0 }).prefault(200).describe('The same of all users together; 0: no limit.'),
+  maxHibernatedPerUser: integer({ min: 0 })
+    .prefault(100)
+    .describe(
+      'Sessions of one user that sleep, without a child; the one that was used the longest ago ends for a further one. 0: no limit.',
+    ),
+  maxHibernated: integer({ min: 0 }).prefault(10_000).describe('The same of all users together; 0: no limit.'),
   opensPerMinutePerUser: integer({ min: 0 })
     .prefault(60)
     .describe('Sessions that one user may open a minute; 0: no limit.'),

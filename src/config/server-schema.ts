@@ -140,7 +140,9 @@ export const serverSchema = z.strictObject({
     ),
   idleTimeout: duration({ min: 1 })
     .prefault('5m')
-    .describe('A session without a call for this long is ended and its child removed.'),
+    .describe(
+      'The child of a session without a call for this long is removed; the session sleeps, and its next message starts another child (`stateful`: it ends).',
+    ),
   sessionTTL: duration({ min: 1 })
     .prefault('24h')
     .describe('A session is gone for good this long after its last activity.'),

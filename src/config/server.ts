@@ -79,7 +79,7 @@ export interface ServerSpec {
   readonly pod: PodSpec;
   /** Which era of MCP the child speaks: `auto` asks it, `legacy` is the one with `initialize`, `modern` 2026-07-28 and later. */
   readonly protocolEra: 'auto' | 'legacy' | 'modern';
-  /** Seconds without a call until the reaper ends (later: hibernates) the session. */
+  /** Seconds without a call until the reaper ends the session's child, or the session where it cannot sleep. */
   readonly idleTimeout: number;
   /** Seconds since the last activity after which a session is gone for good. */
   readonly sessionTTL: number;

@@ -55,9 +55,10 @@ export class Caps {
   /**
    * Takes a place. What was refused costs nothing; a place that is given back early, because its start failed, still counts for the rate.
    * @param freeIn seconds until the reaper may free a place in a scope.
+   * @param opens whether it is for a new session; one that wakes is no sign of a client that opens too many, and the rates are not for it.
    * @throws AppError `SESSION_CAP_USER`, `SESSION_CAP_SERVER`, `SESSION_CAP_INSTALL`, `SPAWN_RATE`, each with `retryAfter`.
    */
-  take(user: string, server: ServerSpec, now: number, freeIn: (scope: CapScope) => number): Place {
+  take(user: string, server: ServerSpec, now: number, freeIn: (scope: CapScope) => number, opens = true): Place {
     const { maxPerUser, maxTotal } = this.#options;
     const ofUser = this.#users.get(user) ?? 0;
     const ofServer = this.#servers.get(server.name) ?? 0;
@@ -73,7 +74,7 @@ export class Caps {
       const message = 'The gateway has as many sessions as it may have. Try again later.';
       throw refused('SESSION_CAP_INSTALL', message, freeIn({}));
     }
-    this.#takeRate(user, now);
+    if (opens) this.#takeRate(user, now);
     this.#users.set(user, ofUser + 1);
     this.#servers.set(server.name, ofServer + 1);
     this.#total += 1;

@@ -22,7 +22,7 @@ export function expired(limits: Limits, times: Times, now: number): 'lifetime' |
   return !times.busy && isOver(limits.sessionTTL, times.lastActive, now) ? 'expired' : undefined;
 }
 
-/** Why the reaper ends a session; idleness counts at its sweeps only, so a late request still finds its session. */
+/** Why the reaper ends a session, or, where it may sleep, ends its child; idleness counts at its sweeps only, so a late request still finds its session. */
 export function reapable(limits: Limits, times: Times, now: number): EndReason | undefined {
   const reason = expired(limits, times, now);
   if (reason !== undefined) return reason;
@@ -33,6 +33,15 @@ export function reapable(limits: Limits, times: Times, now: number): EndReason |
 export function idleIn(limits: Limits, times: Times, now: number): number | undefined {
   if (limits.idleTimeout <= 0) return undefined;
   return Math.max(0, limits.idleTimeout - (times.busy ? 0 : (now - times.lastActive) / 1000));
+}
+
+/** Milliseconds until a session that stays unused is over for good; undefined where it never is. */
+export function over(limits: Limits, times: Times, now: number): number | undefined {
+  const ends = [
+    ...(limits.sessionTTL > 0 ? [times.lastActive + limits.sessionTTL * 1000] : []),
+    ...(limits.maxLifetime > 0 ? [times.startedAt + limits.maxLifetime * 1000] : []),
+  ];
+  return ends.length === 0 ? undefined : Math.max(0, Math.min(...ends) - now);
 }
 
 function isOver(seconds: number, since: number, now: number): boolean {

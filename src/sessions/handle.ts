@@ -3,6 +3,7 @@ import type {
   Answer,
   CallOptions,
   Channel,
+  JsonRpcMessage,
   JsonRpcNotification,
   JsonRpcRequest,
   JsonRpcResponse,
@@ -10,43 +11,53 @@ import type {
   StatelessChild,
   ToolFacts,
 } from '../bridge/contract';
-import { AppError } from '../errors';
+import { failureOf } from '../bridge/failures';
+import { AppError, toAppError } from '../errors';
 import { draining, ended } from './refusals';
 import type { SessionHandle } from './ports';
 import type { Session } from './session';
 
 export interface HandleOptions {
   readonly session: Session;
-  readonly channel: Channel;
   readonly id: string;
   /** Whether the gateway stops and takes no new calls. */
   readonly isDraining: () => boolean;
+  /** Gives the session a child. Rejects where there is none to be had. */
+  readonly wake: () => Promise<Channel>;
   /** Called once, when the handle was released. */
   readonly released: () => void;
-  /** Called when the stream of a call lost a message. */
-  readonly lost?: () => void;
+  /** There for whoever opens the session. */
+  readonly opening?: Opening;
+}
+
+/** What the one who opens a session sees to. */
+export interface Opening {
+  /** Records that the child took `initialize`. Rejects where that could not be recorded: then there is no session. */
+  established(): Promise<void>;
+  /** The opener was not told that there is a session. */
+  lost(): void;
 }
 
 /** Holds its session from its making to {@link release}, and beyond it while a call of its own is in flight. */
 export class Handle implements SessionHandle {
   readonly id: string;
   readonly name: string;
+  readonly firstGeneration: number;
   readonly #session: Session;
-  readonly #channel: Channel;
   readonly #options: HandleOptions;
   #held = true;
 
   constructor(options: HandleOptions) {
     this.#options = options;
     this.#session = options.session;
-    this.#channel = options.channel;
     this.id = options.id;
     this.name = options.session.name;
+    this.firstGeneration = options.session.firstGeneration;
     this.#session.enter();
   }
 
   get protocolVersion(): string | undefined {
-    return this.#channel.protocolVersion;
+    return this.#session.protocolVersion;
   }
 
   get ended(): Promise<void> {
@@ -54,40 +65,37 @@ export class Handle implements SessionHandle {
   }
 
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void> {
-    const refusal = this.#options.isDraining() ? draining() : this.#refusal();
-    if (refusal !== undefined) return Promise.reject(refusal);
+    if (this.#options.isDraining()) return Promise.reject(draining());
     const counts = options?.endless !== true;
     if (counts) this.#session.enter();
-    const { lost } = this.#options;
-    return this.#channel.call(request, lost === undefined ? sink : watched(sink, lost), options).then(
-      () => {
-        if (counts) this.#session.leave();
-      },
-      (thrown: unknown) => {
-        if (counts) this.#session.leave();
-        throw asEnded(thrown);
-      },
-    );
+    const attentive = this.#attentive(request, sink);
+    return this.#withChild((channel) => channel.call(request, attentive, options)).finally(() => {
+      if (counts) this.#session.leave();
+    });
   }
 
   async notify(notification: JsonRpcNotification): Promise<void> {
-    await this.#pass(this.#channel.notify.bind(this.#channel), notification);
+    // A child that is gone has no call that could be cancelled.
+    if (notification.method === 'notifications/cancelled' && this.#isAsleep) return;
+    await this.#withChild((channel) => channel.notify(notification));
   }
 
   async answer(response: JsonRpcResponse): Promise<void> {
-    await this.#pass(this.#channel.answer.bind(this.#channel), response);
+    // Whoever asked is gone.
+    if (this.#isAsleep) return;
+    await this.#withChild((channel) => channel.answer(response));
   }
 
   tool(name: string): Promise<ToolFacts | undefined> {
-    return this.#channel.tool(name);
+    return this.#withChild((channel) => channel.tool(name));
   }
 
   ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
-    return this.#channel.ask(method, params, ms);
+    return this.#withChild((channel) => channel.ask(method, params, ms));
   }
 
   begin(child: StatelessChild): void {
-    this.#channel.begin(child);
+    this.#session.channel?.begin(child);
   }
 
   release(): void {
@@ -97,32 +105,66 @@ export class Handle implements SessionHandle {
     this.#options.released();
   }
 
-  async #pass<T>(send: (message: T) => Promise<void>, message: T): Promise<void> {
-    const refusal = this.#refusal();
-    if (refusal !== undefined) throw refusal;
-    await send(message).catch((thrown: unknown) => {
-      throw asEnded(thrown);
-    });
+  get #isAsleep(): boolean {
+    const { state, channel, waking } = this.#session;
+    return state === 'active' && channel === undefined && waking === undefined;
   }
 
-  #refusal(): AppError | undefined {
-    return this.#session.state === 'active' ? undefined : ended();
+  /**
+   * Does something with the session's child, which is woken first where it sleeps. A child that turns out to be gone has heard nothing; the session may have
+   * another one then, once.
+   */
+  async #withChild<T>(work: (channel: Channel) => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries += 1) {
+      if (this.#session.state !== 'active') throw ended();
+      const channel = this.#session.channel ?? (await this.#options.wake());
+      try {
+        return await work(channel);
+      } catch (thrown) {
+        if (!(thrown instanceof AppError) || thrown.code !== 'LINK_CLOSED') throw thrown;
+        if (tries > 1 || !this.#session.maySleep) throw ended(thrown);
+        await channel.ended; // the registry hears it first
+      }
+    }
   }
-}
 
-/** A child that is gone is a session that has ended, even where the news of it is still on its way. Nothing was sent, so a client may start again. */
-function asEnded(thrown: unknown): unknown {
-  return thrown instanceof AppError && thrown.code === 'LINK_CLOSED' ? ended(thrown) : thrown;
-}
-
-/** A sink that tells when it lost a message. */
-function watched(sink: MessageSink, lost: () => void): MessageSink {
-  return {
-    ...(sink.stream === undefined ? {} : { stream: sink.stream }),
-    send(message, json, ours) {
+  /** A sink through which the session's memory and its opener hear of the answer. */
+  #attentive(request: JsonRpcRequest, sink: MessageSink): MessageSink {
+    const { opening } = this.#options;
+    const note = this.#session.memory.notes(request);
+    if (note === undefined && opening === undefined) return sink;
+    const lost = (): void => opening?.lost();
+    const pass: MessageSink['send'] = (message, json, ours) => {
       const sent = sink.send(message, json, ours);
       sent?.catch(lost);
       return sent;
-    },
-  };
+    };
+    return {
+      ...(sink.stream === undefined ? {} : { stream: sink.stream }),
+      get away() {
+        return sink.away === true;
+      },
+      send(message, json, ours) {
+        if ('method' in message || ours !== undefined) return pass(message, json, ours);
+        note?.(message);
+        if (opening === undefined || request.method !== 'initialize' || !('result' in message))
+          return pass(message, json, ours);
+        return established(opening, message, json);
+      },
+    };
+
+    /** The opener is told of its session once it is recorded; where it cannot be, there is none. */
+    async function established(who: Opening, message: JsonRpcMessage, json: string): Promise<void> {
+      try {
+        await who.established();
+      } catch (thrown) {
+        who.lost();
+        const error = toAppError(thrown);
+        const failure = failureOf(request.id, error);
+        await pass(failure, JSON.stringify(failure), error.code);
+        return;
+      }
+      await pass(message, json);
+    }
+  }
 }

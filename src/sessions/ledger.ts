@@ -1,7 +1,7 @@
 /** Keeps the store true behind the registry's back: what has happened is recorded even when the store is away for a while. */
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
-import type { EndReason, SessionRecord, SessionStore } from './ports';
+import type { EndReason, SessionChange, SessionRecord, SessionStore } from './ports';
 import { within } from './within';
 
 /** Milliseconds for one call of the store. */
@@ -11,22 +11,24 @@ const STORE_DEADLINE_MS = 10_000;
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 30_000;
 
-/** Changes that may wait for the store. Beyond that the oldest are given up: the next start marks those sessions `abandoned`. */
+/** Sessions of which changes may wait for the store. Beyond that the oldest are given up: the next start puts those sessions right. */
 const MAX_WAITING = 10_000;
 
 /** What is to be recorded of one session; the last word counts, and nothing is said of a session after its end. */
 type Change =
   | { readonly kind: 'end'; readonly reason: EndReason; readonly at: number }
-  | { readonly kind: 'rebind'; readonly grant: string };
+  | { readonly kind: 'update'; readonly change: SessionChange };
 
 export class Ledger {
   readonly #store: SessionStore;
   readonly #clock: Clock;
   readonly #waiting = new Map<string, Change>();
   #writing: Promise<void> | undefined;
+  /** The change that is on its way, so that no other one of the same session overtakes it. */
+  #applying: { readonly name: string; readonly done: Promise<unknown> } | undefined;
   #retry: Timer | undefined;
   #pause = RETRY_FIRST_MS;
-  #stopped = false;
+  readonly #over = new AbortController();
 
   constructor(store: SessionStore, clock: Clock) {
     this.#store = store;
@@ -43,9 +45,16 @@ export class Ledger {
     return this.#deadline(this.#store.get(name));
   }
 
-  /** Removes old records; a failure leaves them for the next time. */
-  async purge(before: number): Promise<void> {
-    await this.#deadline(this.#store.purge(before)).catch(() => undefined);
+  /** See {@link SessionStore.claim}. */
+  claim(name: string, generation: number): Promise<SessionRecord | undefined> {
+    return this.#deadline(this.#store.claim(name, generation));
+  }
+
+  /** Ends sleeping sessions whose time is up, and removes old records; a failure leaves them for the next time. */
+  async tidy(now: number, keptFrom: number): Promise<void> {
+    const { signal } = this.#over;
+    await this.#deadline(this.#store.expire(now)).catch(() => undefined);
+    if (!signal.aborted) await this.#deadline(this.#store.purge(keptFrom)).catch(() => undefined);
   }
 
   /** Records an end, now or as soon as the store can. */
@@ -53,14 +62,29 @@ export class Ledger {
     this.#put(name, { kind: 'end', reason, at });
   }
 
-  /** Records another grant, now or as soon as the store can. */
-  rebind(name: string, grant: string): void {
-    this.#put(name, { kind: 'rebind', grant });
+  /** Records a change, now or as soon as the store can. */
+  update(name: string, change: SessionChange): void {
+    const before = this.#waiting.get(name);
+    if (before?.kind === 'end') return;
+    this.#put(name, { kind: 'update', change: { ...before?.change, ...change } });
+  }
+
+  /**
+   * Records a change, and what waits of the same session with it. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown, and it is not
+   * tried again.
+   */
+  async write(name: string, change: SessionChange): Promise<void> {
+    if (this.#applying?.name === name) await this.#applying.done;
+    const before = this.#waiting.get(name);
+    const whole = before?.kind === 'update' ? { ...before.change, ...change } : change;
+    await this.#deadline(this.#store.update(name, whole));
+    if (before !== undefined && this.#waiting.get(name) === before && before.kind === 'update')
+      this.#waiting.delete(name);
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#over.abort();
     this.#cancelRetry();
     await this.#writing;
     await this.#write();
@@ -85,6 +109,8 @@ export class Ledger {
     this.#retry = undefined;
     this.#writing = this.#write().finally(() => {
       this.#writing = undefined;
+      // What was put down when the last one was written already and this was not known yet.
+      if (this.#waiting.size > 0 && this.#retry === undefined && !this.#over.signal.aborted) this.#start();
     });
   }
 
@@ -92,12 +118,16 @@ export class Ledger {
   async #write(): Promise<void> {
     for (const [name, change] of this.#waiting) {
       try {
-        await this.#deadline(this.#apply(name, change));
+        const applied = this.#deadline(this.#apply(name, change));
+        this.#applying = { name, done: applied.catch(() => undefined) };
+        await applied;
       } catch {
-        if (!this.#stopped) this.#retry = this.#clock.after(this.#pause, () => this.#start());
+        this.#applying = undefined;
+        if (!this.#over.signal.aborted) this.#retry = this.#clock.after(this.#pause, () => this.#start());
         this.#pause = Math.min(this.#pause * 2, RETRY_MOST_MS);
         return;
       }
+      this.#applying = undefined;
       this.#pause = RETRY_FIRST_MS;
       if (this.#waiting.get(name) === change) this.#waiting.delete(name);
     }
@@ -106,7 +136,7 @@ export class Ledger {
   #apply(name: string, change: Change): Promise<void> {
     return change.kind === 'end'
       ? this.#store.end(name, change.reason, change.at)
-      : this.#store.rebind(name, change.grant);
+      : this.#store.update(name, change.change);
   }
 
   #deadline<T>(work: Promise<T>): Promise<T> {

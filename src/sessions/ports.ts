@@ -1,5 +1,5 @@
 /** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
-import type { AuthContext } from '../auth/context';
+import type { AuthContext, Scope } from '../auth/context';
 import type {
   Answer,
   CallOptions,
@@ -11,6 +11,7 @@ import type {
   StatelessChild,
   ToolFacts,
 } from '../bridge/contract';
+import type { Remembered } from '../bridge/memory';
 import type { Conversation } from '../bridge/modern/contract';
 import type { ClientFacts } from '../bridge/modern/meta';
 import type { Subscriptions } from '../bridge/modern/subscriptions';
@@ -30,14 +31,31 @@ export type EndReason =
   | 'initialize-failed'
   | 'revoked' // its grant is gone
   | 'user' // ended by its user on the page with the connections
-  | 'stopped' // orderly stop of the gateway
+  | 'stopped' // orderly stop of the gateway, of a session that cannot sleep
+  | 'displaced' // slept, and was the oldest of too many
   | 'abandoned'; // left behind by an earlier run that did not stop in order
+
+/** Why a session lives on without its child. */
+export type SleepReason = 'idle' | 'lost' | 'stopped';
+
+/** Where a session's child runs, in words that mean something to its driver only. */
+export interface ChildPlace {
+  /** Names this child and no later one. */
+  readonly instance: string;
+  readonly ip?: string;
+  readonly namespace?: string;
+  readonly name?: string;
+}
 
 export interface SpawnRequest {
   /** 40 hex digits of the SHA-256 of the session id; safe to log. */
   readonly session: string;
   readonly auth: AuthContext;
   readonly server: ServerSpec;
+  /** Which child of its session this is: counts up, from 1. */
+  readonly generation: number;
+  /** Told where the child runs, before it is spoken to. */
+  readonly placed: (place: ChildPlace) => void;
 }
 
 /**
@@ -46,19 +64,40 @@ export interface SpawnRequest {
  */
 export type SpawnFunc = (request: SpawnRequest, signal: AbortSignal) => Promise<Channel>;
 
+/** `starting`: a child of it is being started, the first one or another; `hibernated`: it has none, and gets one with its next message. */
+export type RecordedState = 'starting' | 'active' | 'hibernated' | 'ended';
+
 /** What is kept of a session beyond the process: no id, no token. */
 export interface SessionRecord {
   readonly name: string;
   readonly server: string;
   readonly userIssuer: string;
   readonly userId: string;
+  readonly mode: AuthContext['mode'];
   readonly grant: string;
   readonly client: string;
+  /** What its bearer may do, of the scopes. */
+  readonly scopes: readonly Scope[];
+  readonly state: RecordedState;
+  /** Which child it has, or had last; counts up. Whoever has a higher one than another is the one that is right. */
+  readonly generation: number;
+  readonly child?: ChildPlace;
+  /** What another child of it is to be told; absent for one that cannot be replaced. */
+  readonly remembered?: Remembered;
   /** Wall-clock milliseconds. */
   readonly createdAt: number;
+  /** When it is over for good if nobody uses it; while it has a child of no meaning, because its times are in its holder's memory. */
+  readonly expiresAt?: number;
   readonly endedAt?: number;
   readonly endReason?: EndReason;
 }
+
+/** What changes in a record while its session lives; `child` is taken out by a null. */
+export type SessionChange = Partial<
+  Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt'> & {
+    readonly child: ChildPlace | null;
+  }
+>;
 
 /** Where records are kept. Every method rejects with `STORE_UNAVAILABLE` when it cannot tell. One suite: `test/contract/session-store.ts`. */
 export interface SessionStore {
@@ -66,12 +105,22 @@ export interface SessionStore {
   insert(record: SessionRecord): Promise<void>;
   /** Marks a session ended; idempotent, the first reason stays. */
   end(name: string, reason: EndReason, at: number): Promise<void>;
-  /** Records that a live session belongs to another grant of the same user and client from now on; ignored once it has ended. */
-  rebind(name: string, grant: string): Promise<void>;
+  /** Records a change of a live session; ignored once it has ended. */
+  update(name: string, change: SessionChange): Promise<void>;
+  /**
+   * Takes a sleeping session over, by making its generation one higher. Resolves with the new record, undefined where it does not sleep with this generation
+   * any more, so that of many who try at once one succeeds.
+   */
+  claim(name: string, generation: number): Promise<SessionRecord | undefined>;
   /** A live read. */
   get(name: string): Promise<SessionRecord | undefined>;
-  /** Marks every session that is recorded as live as `abandoned`; called once at start. Resolves with how many there were. */
-  abandonAll(at: number): Promise<number>;
+  /**
+   * Puts right what a run left behind that did not stop in order; called once at start. Sessions whose child can be replaced sleep, until `expiresAt`, the
+   * others are `abandoned`.
+   */
+  recover(at: number, expiresAt: number): Promise<Recovered>;
+  /** Marks sleeping sessions whose time was up before `at` as `expired`. Resolves with how many. */
+  expire(at: number): Promise<number>;
   /** Removes records that ended before `before`. */
   purge(before: number): Promise<number>;
   /** Readiness. */
@@ -79,13 +128,24 @@ export interface SessionStore {
   close(): Promise<void>;
 }
 
-/** A session in use by one request. While it is held the session is not idle and is not reaped; release it exactly once. */
+/** How many sessions of an earlier run there were. */
+export interface Recovered {
+  readonly hibernated: number;
+  readonly abandoned: number;
+}
+
+/**
+ * A session in use by one request. While it is held the session is not idle and is not reaped; release it exactly once. One that sleeps is woken by the
+ * first message that its child is to hear; what then goes wrong rejects as {@link Sessions.open} does, or with `WAKE_FAILED`, and the next message tries again.
+ */
 export interface SessionHandle {
   /** The secret id for the `Mcp-Session-Id` header. */
   readonly id: string;
   readonly name: string;
+  /** Which child of the session it had when it came into this process; see {@link SessionRecord.generation}. */
+  readonly firstGeneration: number;
   readonly protocolVersion: string | undefined;
-  /** Resolves when the session is over and its child is gone. */
+  /** Resolves when the session is over and its child is gone; one that sleeps is not over. */
   readonly ended: Promise<void>;
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
@@ -110,14 +170,30 @@ export interface SessionStream {
   stop(): void;
 }
 
+export type Outlives = 'gateway' | 'child' | 'nothing';
+
+/** How a session is opened, where it is not as usual. */
+export interface OpenOptions {
+  /**
+   * What a session lives longer than. `gateway`: it sleeps when it is idle, also over a restart; `child`: it sleeps, but ends with this process, because its
+   * client cannot find it again; `nothing`: it ends with its child, because nobody knows of it.
+   */
+  readonly outlives?: Outlives;
+}
+
 /** The registry as the HTTP layer sees it. Errors are AppErrors; the order of refusals is the design's: 401, 410, 404, 403. */
 export interface Sessions {
   /**
    * Mints an id, records, admits by the caps and spawns. The caller then dispatches `initialize` with `handle.call`.
    * A session whose `initialize` is answered with an error, or whose opener gave up, ends by itself.
-   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
+   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SERVER_PAUSED`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
    */
-  open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle>;
+  open(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    signal: AbortSignal,
+    options?: OpenOptions,
+  ): Promise<SessionHandle>;
   /** Errors: `AUTH_CONTEXT_ABSENT`, `SESSION_ID_MISSING`, `SESSION_UNKNOWN`, `SESSION_ENDED`, `SESSION_FORBIDDEN`, `AUTH_SCOPE`, `STORE_UNAVAILABLE`. */
   use(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<SessionHandle>;
   /** Opens a GET stream. Errors as {@link use}. */
@@ -161,5 +237,9 @@ export interface SessionObserver {
   opened(session: SessionRecord, seconds: number): void;
   refused(code: string): void;
   ended(session: SessionRecord, reason: EndReason): void;
-  counts(states: Readonly<Record<'starting' | 'active' | 'ending', number>>): void;
+  hibernated(session: SessionRecord, why: SleepReason): void;
+  /** A sleeping session has a child again. */
+  woken(session: SessionRecord, seconds: number): void;
+  /** `active`: with a child. */
+  counts(states: Readonly<Record<'starting' | 'active' | 'hibernated' | 'ending', number>>): void;
 }

@@ -61,6 +61,15 @@ export function paused(): AppError {
   );
 }
 
+/** Another process has a session that just slept. */
+export function takenElsewhere(): AppError {
+  return new AppError(
+    'STORE_UNAVAILABLE',
+    'Another gateway takes this session over at this very moment. Try again in a second.',
+    { retryAfter: 1 },
+  );
+}
+
 export function startDeadline(seconds: number): AppError {
   return new AppError(
     'BACKEND_START_DEADLINE',

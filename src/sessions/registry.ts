@@ -1,35 +1,44 @@
 /**
- * The table of sessions: open, use, listen, end. It knows nothing of HTTP, pods or processes; children come from a {@link SpawnFunc}, time
- * from a clock, records go to a store.
+ * The registry: open, use, listen, end; how sessions sleep and wake is in `sleep.ts`. It knows nothing of HTTP, pods or processes; children come
+ * from a {@link SpawnFunc}, time from a clock, records go to a store.
  */
 import type { AuthContext, UserRef } from '../auth/context';
 import type { Channel, ChannelEnd, MessageSink } from '../bridge/contract';
+import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { bind, covers, type BindingPolicy } from './binding';
-import { Caps, userKey, type CapOptions, type CapScope } from './caps';
+import type { BindingPolicy } from './binding';
+import { boundOf, established } from './bound';
+import type { CapOptions } from './caps';
+import { displaced, type CrowdOptions } from './crowd';
 import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
-import { expired, idleIn, reapable } from './expiry';
-import { Handle } from './handle';
+import { expired, reapable } from './expiry';
+import { Handle, type Opening } from './handle';
 import { sessionName, type SessionIds } from './ids';
 import { Ledger } from './ledger';
+import { Lookup } from './lookup';
+import { Places } from './places';
 import type {
   EndReason,
+  OpenOptions,
   SessionHandle,
   SessionObserver,
   SessionRecord,
   SessionStore,
   SessionStream,
   Sessions,
+  SleepReason,
   SpawnFunc,
 } from './ports';
 import * as refusals from './refusals';
 import { Session } from './session';
+import { Sleep } from './sleep';
 import { start } from './start';
+import { Table } from './table';
 import { within } from './within';
 
-export interface RegistryOptions extends CapOptions {
+export interface RegistryOptions extends CapOptions, CrowdOptions {
   readonly spawn: SpawnFunc;
   readonly store: SessionStore;
   readonly clock: Clock;
@@ -44,11 +53,8 @@ export interface RegistryOptions extends CapOptions {
   readonly keepRecords: number;
 }
 
-/** Milliseconds between two removals of old records. */
-const PURGE_EVERY_MS = 3_600_000;
-
-/** Sessions that are looked at to say when a place will be free. */
-const RETRY_SAMPLE = 256;
+/** Milliseconds between two rounds over old records. */
+const TIDY_EVERY_MS = 600_000;
 
 /** A live session as others may know it. */
 export interface LiveSession {
@@ -57,39 +63,54 @@ export interface LiveSession {
   readonly server: ServerSpec;
 }
 
-type CountedState = 'starting' | 'active' | 'ending';
-
 export class Registry implements Sessions {
   readonly #options: RegistryOptions;
   readonly #clock: Clock;
-  readonly #caps: Caps;
+  readonly #table: Table;
   readonly #ledger: Ledger;
-  readonly #sessions = new Map<string, Session>();
-  /** The same sessions by id, once they are active: a look-up on every request, which hashing would make dearer. */
-  readonly #byId = new Map<string, Session>();
-  readonly #counts = { starting: 0, active: 0, ending: 0 };
+  readonly #places: Places;
+  readonly #lookup: Lookup;
+  readonly #sleep: Sleep;
   readonly #sweeper: Timer;
-  #purgedAt: number;
+  #tidiedAt: number;
   #stopping: Promise<void> | undefined;
 
   /** The sweeps begin at once; {@link stop} ends them. */
   constructor(options: RegistryOptions) {
     this.#options = options;
     this.#clock = options.clock;
-    this.#caps = new Caps(options, this.#clock.now());
+    this.#table = new Table(options.observer);
     this.#ledger = new Ledger(options.store, options.clock);
-    this.#purgedAt = this.#clock.now();
+    const common = { ...options, table: this.#table, ledger: this.#ledger };
+    this.#places = new Places(common);
+    this.#lookup = new Lookup({
+      ...common,
+      isOver: (session) => this.#isOver(session),
+      isStopping: () => this.#stopping !== undefined,
+    });
+    this.#sleep = new Sleep({
+      ...common,
+      take: (session) => this.#places.take(session.auth, session.server, false),
+      refusal: () => (this.#stopping === undefined ? undefined : refusals.draining()),
+      joined: (session, channel) => this.#look(session, channel),
+    });
+    this.#tidiedAt = this.#clock.now();
     this.#sweeper = this.#clock.every(options.sweepInterval * 1000, () => this.#sweep());
   }
 
-  /** Sessions that hold a place: starting, active and ending. */
+  /** Sessions of this process, those that sleep among them. */
   get size(): number {
-    return this.#sessions.size;
+    return this.#table.size;
   }
 
-  async open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle> {
+  async open(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    signal: AbortSignal,
+    options: OpenOptions = {},
+  ): Promise<SessionHandle> {
     try {
-      return await this.#open(auth, server, signal);
+      return await this.#open(auth, server, signal, options);
     } catch (thrown) {
       if (thrown instanceof AppError) this.#options.observer.refused(thrown.code);
       throw thrown;
@@ -97,8 +118,7 @@ export class Registry implements Sessions {
   }
 
   async use(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<SessionHandle> {
-    const { session, channel } = await this.#find(auth, server, id);
-    return this.#handle(session, channel, id as string);
+    return this.#handle(await this.#lookup.find(auth, server, id), id as string);
   }
 
   async listen(
@@ -107,7 +127,7 @@ export class Registry implements Sessions {
     id: string | undefined,
     sink: MessageSink,
   ): Promise<SessionStream> {
-    const { session } = await this.#find(auth, server, id);
+    const session = await this.#lookup.find(auth, server, id);
     return session.listen(sink, this.#options.maxStreams);
   }
 
@@ -117,25 +137,23 @@ export class Registry implements Sessions {
     id: string | undefined,
     reason: EndReason = 'deleted',
   ): Promise<void> {
-    const { session } = await this.#find(auth, server, id);
-    await this.#end(session, reason);
+    await this.#end(await this.#lookup.find(auth, server, id), reason);
   }
 
-  /** The session of that name while its child may act: starting or active; undefined from the moment it ends. */
+  /** The session of that name while it lives, whether or not it has a child now; undefined from the moment it ends. */
   live(name: string): LiveSession | undefined {
-    const session = this.#sessions.get(name);
+    const session = this.#table.named(name);
     return session?.isLive === true ? session : undefined;
   }
 
-  /** The live sessions of a user, oldest first. */
+  /** The live sessions of a user, those that sleep among them, oldest first. */
   sessionsOf(user: Pick<UserRef, 'issuer' | 'id'>): readonly LiveSession[] {
-    return [...this.#sessions.values()].filter((session) => session.isLive && session.isOf(user));
+    return this.#table.live(user);
   }
 
   /** The grants that live sessions are bound to, each once. */
   grants(): readonly string[] {
-    const live = [...this.#sessions.values()].filter(({ isLive }) => isLive);
-    return [...new Set(live.map(({ auth }) => auth.grant))];
+    return [...new Set(this.#table.live().map(({ auth }) => auth.grant))];
   }
 
   /** Ends every session of a grant that is gone. Resolves when their children are. */
@@ -150,48 +168,59 @@ export class Registry implements Sessions {
 
   /** Ends the session of that name. Resolves when its child is gone, with false where there is no such session. Who may end it the caller has checked. */
   async endNamed(name: string, reason: EndReason): Promise<boolean> {
-    const session = this.#sessions.get(name);
+    const session = this.#table.named(name);
     if (session === undefined) return false;
     await this.#end(session, reason);
     return true;
   }
 
   /**
-   * Stops in an orderly way: nothing new is taken (`DRAINING`), starts are given up, idle sessions end at once, busy ones when their calls
-   * are answered or after `callsMs`, and every end is recorded. Never rejects; resolves the same for every caller.
+   * Stops in an orderly way: nothing new is taken (`DRAINING`), starts are given up, the children of idle sessions end at once, of busy ones when their calls
+   * are answered or after `callsMs`. Sessions that can live on without their child sleep until another process has them, the others end; all of it is
+   * recorded. Never rejects; resolves the same for every caller.
    */
   stop(callsMs: number): Promise<void> {
     this.#stopping ??= this.#stop(callsMs);
     return this.#stopping;
   }
 
-  async #open(auth: AuthContext | undefined, server: ServerSpec, signal: AbortSignal): Promise<SessionHandle> {
+  async #open(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    signal: AbortSignal,
+    { outlives = 'gateway' }: OpenOptions,
+  ): Promise<SessionHandle> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (this.#stopping !== undefined) throw refusals.draining();
     if (server.paused) throw refusals.paused();
     signal.throwIfAborted();
     const began = this.#clock.now();
-    const place = this.#caps.take(userKey(auth.user), server, began, (scope) => this.#freeIn(scope));
+    const place = this.#places.take(auth, server, true);
     const id = this.#options.ids.mint();
     const record: SessionRecord = {
       name: sessionName(id),
       server: server.name,
       userIssuer: auth.user.issuer,
       userId: auth.user.id,
-      grant: auth.grant,
-      client: auth.client,
+      ...boundOf(auth),
+      state: 'starting',
+      generation: 1,
       createdAt: this.#clock.wall(),
     };
-    const session = new Session({ record, auth, server, place, now: () => this.#clock.now() });
-    this.#sessions.set(session.name, session);
-    this.#count('starting', 1);
+    const now = (): number => this.#clock.now();
+    const session = new Session({
+      ...{ record, auth, server, outlives, now, startedAt: began, state: 'starting' },
+      memory: new Memory(),
+    });
+    session.place = place;
+    this.#table.add(session);
     const starting = {
       session,
       spawn: this.#options.spawn,
       clock: this.#clock,
-      ledger: this.#ledger,
+      record: () => this.#ledger.insert(record),
       up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
-      failed: () => this.#remove(session, session.startEnded ?? 'start-failed', 'starting'),
+      failed: () => this.#remove(session, session.startEnded ?? 'start-failed'),
     };
     try {
       return await start(starting, signal);
@@ -203,13 +232,11 @@ export class Registry implements Sessions {
 
   /** The child runs; from here on the session lives until somebody ends it. */
   #activate(session: Session, channel: Channel, id: string, signal: AbortSignal, began: number): SessionHandle {
-    session.channel = channel;
     session.state = 'active';
-    this.#byId.set(id, session);
-    void session.gone.then(() => this.#byId.delete(id));
-    this.#count('starting', -1);
-    this.#count('active', 1);
-    void channel.ended.then((end) => this.#childEnded(session, end));
+    session.join(channel);
+    this.#table.identify(session, id);
+    this.#table.moved(session);
+    this.#look(session, channel);
     this.#options.observer.opened(session.record, (this.#clock.now() - began) / 1000);
     // Until initialize was answered nobody but the opener knows the id: when it lets go before, the session is nobody's.
     let delivered = true;
@@ -221,56 +248,32 @@ export class Registry implements Sessions {
       signal.removeEventListener('abort', giveUp);
       giveUp();
     };
-    const lost = (): void => {
-      delivered = false;
+    const opening = {
+      established: () => this.#ledger.write(session.name, established(session)),
+      lost: () => {
+        delivered = false;
+      },
     };
-    return this.#handle(session, channel, id, released, lost);
+    return this.#handle(session, id, { released, opening });
   }
 
-  #handle(session: Session, channel: Channel, id: string, released?: () => void, lost?: () => void): Handle {
+  #look(session: Session, channel: Channel): void {
+    void channel.ended.then((end) => this.#childEnded(session, channel, end));
+  }
+
+  #handle(session: Session, id: string, own: { released?: () => void; opening?: Opening } = {}): Handle {
+    const { released, opening } = own;
     return new Handle({
       session,
-      channel,
       id,
       isDraining: () => this.#stopping !== undefined,
+      wake: () => this.#sleep.wake(session),
       released: () => {
         released?.();
         this.#endRetired(session);
       },
-      ...(lost === undefined ? {} : { lost }),
+      ...(opening === undefined ? {} : { opening }),
     });
-  }
-
-  /** Finds the session that a request names, or says why not: 500, 400, then 410, 404 and 403 in this order. */
-  async #find(
-    auth: AuthContext | undefined,
-    server: ServerSpec,
-    id: string | undefined,
-  ): Promise<{ session: Session; channel: Channel }> {
-    if (auth === undefined) throw refusals.noAuthContext();
-    if (id === undefined || id === '') throw refusals.idMissing();
-    const session = this.#byId.get(id);
-    if (session === undefined) return this.#refuseUnfound(id);
-    const { channel } = session;
-    if (session.state !== 'active' || channel === undefined || this.#isOver(session)) throw this.#endedNow();
-    const binding = bind(session.auth, auth, this.#options.binding);
-    if (binding === 'forbidden') throw refusals.forbidden();
-    if (binding === 'ended' || session.server.name !== server.name) throw refusals.ended();
-    if (!covers(session.auth, auth)) throw refusals.tokenNarrower();
-    this.#follow(session, auth);
-    return { session, channel };
-  }
-
-  /** An id that names no session of this process. That it has ended is only said after the store was asked (503 when it cannot tell). */
-  async #refuseUnfound(id: string): Promise<never> {
-    if (!this.#options.ids.verify(id)) throw refusals.unknown();
-    await this.#ledger.get(sessionName(id));
-    throw this.#endedNow();
-  }
-
-  /** While the gateway stops nobody is told that a session has ended: clients start again on that, and would be refused. */
-  #endedNow(): AppError {
-    return this.#stopping === undefined ? refusals.ended() : refusals.draining();
   }
 
   /** Whether a session's time is up for whoever asks now. Those who hold it keep it until they let go. */
@@ -278,15 +281,6 @@ export class Registry implements Sessions {
     const reason = expired(session.server, session.times, this.#clock.now());
     if (reason !== undefined) this.#retire(session, reason);
     return session.retired !== undefined;
-  }
-
-  /** From now on the session is this bearer's: its scopes and choice hold, and its grant, where it is a later login. */
-  #follow(session: Session, auth: AuthContext): void {
-    const adopted = session.auth.grant !== auth.grant;
-    session.auth = auth;
-    if (!adopted) return;
-    session.record = { ...session.record, grant: auth.grant };
-    this.#ledger.rebind(session.name, auth.grant);
   }
 
   #retire(session: Session, reason: EndReason): void {
@@ -304,96 +298,94 @@ export class Registry implements Sessions {
       if (!session.start.signal.aborted) session.startEnded = reason;
       session.start.abort(reason === 'stopped' ? refusals.draining() : refusals.ended());
     } else if (session.state === 'active') {
-      session.state = 'ending';
-      this.#count('active', -1);
-      this.#count('ending', 1);
       this.#record(session, reason);
-      void this.#close(session, reason);
+      void this.#close(session, reason).then(() => this.#options.observer.ended(session.record, reason));
     }
     return session.gone;
   }
 
   async #endAll(reason: EndReason, which: (session: Session) => boolean): Promise<void> {
-    const sessions = [...this.#sessions.values()].filter(which);
+    const sessions = [...this.#table].filter(which);
     await Promise.all(sessions.map((session) => this.#end(session, reason)));
   }
 
+  /** Ends what child there is; the session is over for this process then. */
   async #close(session: Session, reason: EndReason): Promise<void> {
-    const closed = session.channel?.close() ?? Promise.resolve();
-    await within(this.#clock, closeDeadline(session.server), closed, refusals.draining).catch(() => undefined); // given up: its place is free again
-    this.#finish(session, reason, 'ending');
+    session.state = 'ending';
+    this.#table.moved(session);
+    session.start.abort(reason === 'stopped' ? refusals.draining() : refusals.ended());
+    await this.#sleep.end(session);
+    this.#remove(session, reason);
   }
 
-  /** The child is gone. Where nobody ended the session, this does. */
-  #childEnded(session: Session, end: ChannelEnd): void {
-    if (session.state !== 'active') return;
+  /** The child is gone. A session that can live on without it sleeps; else, where nobody ended the session, this does. */
+  #childEnded(session: Session, channel: Channel, end: ChannelEnd): void {
+    if (session.state !== 'active' || session.channel !== channel) return;
     const reason = reasonOf(end);
+    if (reason === 'lost' && session.maySleep) {
+      this.#hibernate(session, 'lost');
+      return;
+    }
     this.#record(session, reason);
-    this.#finish(session, reason, 'active');
+    this.#remove(session, reason);
+    this.#options.observer.ended(session.record, reason);
   }
 
-  #finish(session: Session, reason: EndReason, from: 'active' | 'ending'): void {
-    this.#remove(session, reason, from);
-    this.#options.observer.ended(session.record, reason);
+  /** Its child ends, and the session sleeps; where too many sleep, others end. */
+  #hibernate(session: Session, why: SleepReason): void {
+    void this.#sleep.hibernate(session, why);
+    for (const one of displaced(this.#table, session, this.#options)) this.#retire(one, 'displaced');
   }
 
   #record(session: Session, reason: EndReason): void {
     const at = this.#clock.wall();
-    session.record = { ...session.record, endedAt: at, endReason: reason };
+    session.record = { ...session.record, state: 'ended', endedAt: at, endReason: reason };
     this.#ledger.end(session.name, reason, at);
   }
 
-  #remove(session: Session, reason: EndReason, from: CountedState): void {
-    this.#sessions.delete(session.name);
-    this.#count(from, -1);
+  #remove(session: Session, reason: EndReason): void {
     session.finish(reason);
-  }
-
-  #count(state: CountedState, by: number): void {
-    this.#counts[state] += by;
-    this.#options.observer.counts({ ...this.#counts });
+    this.#table.remove(session);
   }
 
   #sweep(): void {
     const now = this.#clock.now();
-    for (const session of this.#sessions.values()) {
+    for (const session of this.#table) {
       if (session.state !== 'active') continue;
       const reason = reapable(session.server, session.times, now);
-      if (reason !== undefined) this.#retire(session, reason);
+      if (reason === undefined) continue;
+      if (reason !== 'idle' || !session.maySleep) this.#retire(session, reason);
+      else if (session.channel !== undefined) this.#hibernate(session, 'idle');
     }
-    this.#caps.sweep(now);
-    if (now - this.#purgedAt < PURGE_EVERY_MS) return;
-    this.#purgedAt = now;
-    void this.#ledger.purge(this.#clock.wall() - this.#options.keepRecords * 1000);
-  }
-
-  /** Seconds until the reaper may free a place in a scope: the next sweep after its first session is idle for long enough. */
-  #freeIn(scope: CapScope): number {
-    const now = this.#clock.now();
-    let soonest = Infinity;
-    let looked = 0;
-    for (const session of this.#sessions.values()) {
-      if (scope.user !== undefined && userKey(session.auth.user) !== scope.user) continue;
-      if (scope.server !== undefined && session.server.name !== scope.server) continue;
-      looked += 1;
-      if (looked > RETRY_SAMPLE) break;
-      if (session.state === 'ending') return 1;
-      soonest = Math.min(soonest, idleIn(session.server, session.times, now) ?? Infinity);
-    }
-    const { sweepInterval } = this.#options;
-    return soonest === Infinity ? sweepInterval : Math.max(1, Math.ceil(soonest / sweepInterval) * sweepInterval);
+    this.#places.sweep(now);
+    if (now - this.#tidiedAt < TIDY_EVERY_MS) return;
+    this.#tidiedAt = now;
+    const wall = this.#clock.wall();
+    void this.#ledger.tidy(wall, wall - this.#options.keepRecords * 1000);
   }
 
   async #stop(callsMs: number): Promise<void> {
     this.#sweeper.cancel();
-    const sessions = [...this.#sessions.values()];
+    const sessions = [...this.#table];
     await Promise.all(
       sessions.map(async (session) => {
         if (session.busy) await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
         const deadline = closeDeadline(session.server) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
-        await within(this.#clock, deadline, this.#end(session, 'stopped'), refusals.draining).catch(() => undefined);
+        await within(this.#clock, deadline, this.#leave(session), refusals.draining).catch(() => undefined);
       }),
     );
     await this.#ledger.stop();
+  }
+
+  /** The gateway stops: a session that can go on in another process sleeps until then, the others end. */
+  async #leave(session: Session): Promise<void> {
+    if (session.state !== 'active' || !session.maySleep || session.outlives !== 'gateway') {
+      await this.#end(session, 'stopped');
+      return;
+    }
+    const change = this.#sleep.asleep(session);
+    await this.#close(session, 'stopped');
+    this.#ledger.update(session.name, { ...change, generation: session.generation });
+    this.#options.observer.hibernated(session.record, 'stopped');
   }
 }

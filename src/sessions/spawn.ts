@@ -33,7 +33,10 @@ export function spawnWith(options: SpawnOptions): SpawnFunc {
         session: request.session,
         user: userLabel(request.auth.user),
         server,
-        secrets: (address) => options.secrets(request, address),
+        secrets: (address) => {
+          request.placed(address);
+          return options.secrets(request, address);
+        },
       },
       signal,
     );
@@ -45,6 +48,7 @@ export function spawnWith(options: SpawnOptions): SpawnFunc {
       initializeTimeout: Math.min(server.callTimeout, server.startTimeout),
       maxLineBytes: server.maxLineBytes,
       maxCallsInFlight: server.maxCallsInFlight,
+      generation: request.generation,
     });
   };
 }

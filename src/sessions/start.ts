@@ -1,8 +1,7 @@
-/** Starting a session's child: record first, then spawn, and leave nothing behind when it fails. */
+/** Starting a session's child, the first one or another: record first, then spawn, and leave nothing behind when it fails. */
 import type { Channel } from '../bridge/contract';
 import type { Clock } from '../clock';
-import type { Ledger } from './ledger';
-import type { SpawnFunc } from './ports';
+import type { ChildPlace, SpawnFunc } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 
@@ -10,7 +9,8 @@ export interface StartOptions<T> {
   readonly session: Session;
   readonly spawn: SpawnFunc;
   readonly clock: Clock;
-  readonly ledger: Ledger;
+  /** Records that the child is about to be started. */
+  readonly record: () => Promise<void>;
   /** Takes the child over in the very turn in which its start was last seen to be wanted, so that no end is lost in between. Must not throw. */
   readonly up: (channel: Channel) => T;
   /**
@@ -28,7 +28,7 @@ const START_SLACK_MS = 5_000;
  * `signal` when the opener gave up, and with that of `session.start` when somebody else ended it.
  */
 export async function start<T>(options: StartOptions<T>, signal: AbortSignal): Promise<T> {
-  const { session, spawn, clock, ledger, up, failed } = options;
+  const { session, spawn, clock, record, up, failed } = options;
   const { startTimeout } = session.server;
   const abort = session.start;
   const onGone = (): void => abort.abort(signal.reason);
@@ -38,9 +38,13 @@ export async function start<T>(options: StartOptions<T>, signal: AbortSignal): P
   );
   let spawning: Promise<Channel> | undefined;
   try {
-    await ledger.insert(session.record);
+    await record();
     abort.signal.throwIfAborted();
-    spawning = spawn({ session: session.name, auth: session.auth, server: session.server }, abort.signal);
+    const { name, auth, server, generation } = session;
+    const placed = (place: ChildPlace): void => {
+      session.child = place;
+    };
+    spawning = spawn({ session: name, auth, server, generation, placed }, abort.signal);
     const channel = await unlessAborted(spawning, abort.signal);
     abort.signal.throwIfAborted(); // given up in the moment between
     return up(channel);

@@ -275,14 +275,14 @@ export class StatelessTable implements StatelessSessions {
     const { sessions } = this.#options;
     const never = new AbortController().signal;
     try {
-      return await sessions.open(auth, server, never);
+      return await sessions.open(auth, server, never, { outlives: 'nothing' });
     } catch (thrown) {
       const idle = thrown instanceof AppError ? this.#idlest(thrown, auth, server) : undefined;
       if (idle?.live === undefined) throw thrown;
       const { asker, live } = idle;
       idle.serving = undefined; // who asks for it now gets another one
       await sessions.end(asker.auth, asker.server, live.id, 'idle').catch(() => undefined); // then it has ended already
-      return sessions.open(auth, server, never);
+      return sessions.open(auth, server, never, { outlives: 'nothing' });
     }
   }
 

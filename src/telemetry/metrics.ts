@@ -59,6 +59,17 @@ export function createMetrics() {
     refusals: counter('session_refusals_total', 'Sessions and requests that the registry refused, by error code.', [
       'code',
     ]),
+    hibernations: counter(
+      'session_hibernations_total',
+      'Sessions whose child went and that live on without one, by why.',
+      ['server', 'why'],
+    ),
+    wakeSeconds: histogram(
+      'session_wake_duration_seconds',
+      'Time until a sleeping session had a child again that was told what the one before knew.',
+      START_BUCKETS,
+      ['server'],
+    ),
     ends: counter('session_ends_total', 'Sessions that ended, by reason.', ['server', 'reason']),
 
     startSeconds: histogram('backend_start_duration_seconds', 'Time to start a child, by phase.', START_BUCKETS, [

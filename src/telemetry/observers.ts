@@ -46,6 +46,14 @@ export function sessionObserver(metrics: Metrics, log: Logger): SessionObserver 
       metrics.ends.inc({ server: session.server, reason });
       log.info('session.ended', { ...audited(session), reason });
     },
+    hibernated(session, why) {
+      metrics.hibernations.inc({ server: session.server, why });
+      log.info('session.hibernated', { ...audited(session), why });
+    },
+    woken(session, seconds) {
+      metrics.wakeSeconds.observe({ server: session.server }, seconds);
+      log.info('session.woken', { ...audited(session), seconds });
+    },
     counts(states) {
       for (const [state, count] of Object.entries(states)) metrics.sessions.set({ state }, count);
     },

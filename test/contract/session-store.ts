@@ -1,5 +1,6 @@
 /** What every session store must do. Run by each driver's own test file. */
 import { expect } from 'chai';
+import type { Remembered } from '../../src/bridge/memory';
 import { AppError } from '../../src/errors';
 import type { SessionRecord, SessionStore } from '../../src/sessions/ports';
 
@@ -9,6 +10,13 @@ export interface SessionStoreSubject {
   /** Opens the same store again, as a later run of the program would; undefined where nothing outlives the process. */
   readonly reopen?: () => Promise<SessionStore>;
 }
+
+const REMEMBERED: Remembered = {
+  protocolVersion: '2025-11-25',
+  initialize: { protocolVersion: '2025-11-25', capabilities: { roots: {} }, clientInfo: { name: '🧑‍🚀', version: '1' } },
+  logLevel: 'debug',
+  subscriptions: ['test://a', 'test://\u2028'],
+};
 
 let counter = 0;
 
@@ -20,8 +28,12 @@ export function aRecord(over: Partial<SessionRecord> = {}): SessionRecord {
     server: 'forgejo',
     userIssuer: 'https://forge.example',
     userId: '7',
+    mode: 'oauth',
     grant: 'grant-1',
     client: 'client-1',
+    scopes: ['forgejo:read'],
+    state: 'active',
+    generation: 1,
     createdAt: 1_700_000_000_000,
     ...over,
   };
@@ -61,6 +73,7 @@ export function sessionStoreContract(subject: SessionStoreSubject): void {
     await store.end(record.name, 'idle', 1_700_000_001_000);
     expect(await store.get(record.name)).to.deep.equal({
       ...record,
+      state: 'ended',
       endedAt: 1_700_000_001_000,
       endReason: 'idle',
     });
@@ -79,30 +92,78 @@ export function sessionStoreContract(subject: SessionStoreSubject): void {
     expect(await store.get('e'.repeat(40))).to.equal(undefined);
   });
 
-  it('binds a live session to another grant', async () => {
+  it('records what changes, and nothing else', async () => {
     const record = aRecord();
     await store.insert(record);
-    await store.rebind(record.name, 'grant-2');
-    expect(await store.get(record.name)).to.deep.equal({ ...record, grant: 'grant-2' });
+    await store.update(record.name, { grant: 'grant-2', scopes: ['forgejo:read', 'forgejo:write'] });
+    const bound = { ...record, grant: 'grant-2', scopes: ['forgejo:read', 'forgejo:write'] };
+    expect(await store.get(record.name)).to.deep.equal(bound);
+    const child = { instance: 'uid-1', ip: '10.0.0.9', namespace: 'sessions', name: 'mcp-1' };
+    await store.update(record.name, { child, remembered: REMEMBERED, generation: 2 });
+    expect(await store.get(record.name)).to.deep.equal({ ...bound, child, remembered: REMEMBERED, generation: 2 });
+    await store.update(record.name, { state: 'hibernated', child: null, expiresAt: 1_700_000_099_000 });
+    expect(await store.get(record.name)).to.deep.equal({
+      ...bound,
+      ...{ remembered: REMEMBERED, generation: 2, state: 'hibernated', expiresAt: 1_700_000_099_000 },
+    });
   });
 
-  it('leaves the grant of a session that has ended', async () => {
+  it('changes nothing of a session that has ended, or was never recorded', async () => {
     const record = aRecord();
     await store.insert(record);
     await store.end(record.name, 'deleted', 1);
-    await store.rebind(record.name, 'grant-2');
-    expect(await store.get(record.name)).to.include({ grant: 'grant-1' });
+    await store.update(record.name, { grant: 'grant-2', state: 'hibernated' });
+    expect(await store.get(record.name)).to.include({ grant: 'grant-1', state: 'ended' });
+    await store.update('d'.repeat(40), { grant: 'grant-2' });
+    expect(await store.get('d'.repeat(40))).to.equal(undefined);
   });
 
-  it('marks every live session abandoned, says how many, and touches no other', async () => {
-    const [live, other, over] = [aRecord(), aRecord(), aRecord()];
-    for (const record of [live, other, over]) await store.insert(record);
+  it('lets one of 50 who claim a sleeping session at once have it', async () => {
+    const record = aRecord({ state: 'hibernated', generation: 4, remembered: REMEMBERED });
+    await store.insert(record);
+    const claims = await Promise.all([...Array(50).keys()].map(() => store.claim(record.name, 4)));
+    const won = claims.filter((claim) => claim !== undefined);
+    expect(won).to.deep.equal([{ ...record, generation: 5 }]);
+    expect(await store.get(record.name)).to.deep.equal({ ...record, generation: 5 });
+  });
+
+  it('lets nobody claim a session that has a child, has ended, or is of another generation', async () => {
+    const [live, over, asleep] = [aRecord(), aRecord(), aRecord({ state: 'hibernated' })];
+    for (const record of [live, over, asleep]) await store.insert(record);
     await store.end(over.name, 'idle', 5);
-    expect(await store.abandonAll(9)).to.equal(2);
-    expect(await store.get(live.name)).to.include({ endReason: 'abandoned', endedAt: 9 });
-    expect(await store.get(other.name)).to.include({ endReason: 'abandoned', endedAt: 9 });
+    for (const { name } of [live, over]) expect(await store.claim(name, 1)).to.equal(undefined);
+    expect(await store.claim(asleep.name, 2)).to.equal(undefined);
+    expect(await store.claim('c'.repeat(40), 1)).to.equal(undefined);
+  });
+
+  it('puts the sessions of a run that is gone to sleep where another child can take over, and abandons the others', async () => {
+    const child = { instance: 'uid-1' };
+    const kept = aRecord({ remembered: REMEMBERED, child });
+    const waking = aRecord({ state: 'starting', remembered: REMEMBERED, generation: 3 });
+    const [forgetful, asleep, over] = [aRecord({ child }), aRecord({ state: 'hibernated', expiresAt: 7 }), aRecord()];
+    for (const record of [kept, waking, forgetful, asleep, over]) await store.insert(record);
+    await store.end(over.name, 'idle', 5);
+    expect(await store.recover(9, 99)).to.deep.equal({ hibernated: 2, abandoned: 1 });
+    const { child: _gone, ...rest } = kept;
+    expect(await store.get(kept.name)).to.deep.equal({ ...rest, state: 'hibernated', expiresAt: 99 });
+    expect(await store.get(waking.name)).to.deep.equal({ ...waking, state: 'hibernated', expiresAt: 99 });
+    expect(await store.get(forgetful.name)).to.include({ state: 'ended', endReason: 'abandoned', endedAt: 9 });
+    expect(await store.get(asleep.name)).to.deep.equal(asleep);
     expect(await store.get(over.name)).to.include({ endReason: 'idle', endedAt: 5 });
-    expect(await store.abandonAll(10)).to.equal(0);
+    expect(await store.recover(10, 100)).to.deep.equal({ hibernated: 0, abandoned: 0 });
+  });
+
+  it('ends sleeping sessions whose time is up, and no others', async () => {
+    const old = aRecord({ state: 'hibernated', expiresAt: 50 });
+    const others = [
+      aRecord({ state: 'hibernated', expiresAt: 51 }),
+      aRecord({ state: 'hibernated' }),
+      aRecord({ expiresAt: 1 }),
+    ];
+    for (const record of [old, ...others]) await store.insert(record);
+    expect(await store.expire(50)).to.equal(1);
+    expect(await store.get(old.name)).to.include({ state: 'ended', endReason: 'expired', endedAt: 50 });
+    for (const record of others) expect(await store.get(record.name)).to.deep.equal(record);
   });
 
   it('removes records that ended before a time and keeps the live and the younger', async () => {
@@ -129,9 +190,11 @@ export function sessionStoreContract(subject: SessionStoreSubject): void {
     await store.close();
     await rejected(store.insert(aRecord()));
     await rejected(store.end('a'.repeat(40), 'idle', 1));
-    await rejected(store.rebind('a'.repeat(40), 'grant'));
+    await rejected(store.update('a'.repeat(40), { grant: 'grant' }));
+    await rejected(store.claim('a'.repeat(40), 1));
+    await rejected(store.expire(1));
     await rejected(store.get('a'.repeat(40)));
-    await rejected(store.abandonAll(1));
+    await rejected(store.recover(1, 2));
     await rejected(store.purge(1));
     await rejected(store.check());
   });

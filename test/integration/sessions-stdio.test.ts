@@ -66,6 +66,8 @@ describe('sessions over real stdio', () => {
       keepRecords: 86_400,
       maxPerUser: 0,
       maxTotal: 0,
+      maxHibernatedPerUser: 0,
+      maxHibernated: 0,
       opensPerMinutePerUser: 0,
       opensPerMinute: 0,
     });

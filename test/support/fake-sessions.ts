@@ -8,10 +8,12 @@ import { AppError } from '../../src/errors';
 import { SessionIds } from '../../src/sessions/ids';
 import type {
   EndReason,
+  SessionChange,
   SessionHandle,
   SessionObserver,
   SessionRecord,
   SessionStore,
+  SleepReason,
   SpawnRequest,
 } from '../../src/sessions/ports';
 import { Registry, type RegistryOptions } from '../../src/sessions/registry';
@@ -52,6 +54,8 @@ export class SessionLog implements SessionObserver {
   readonly openedNames: string[] = [];
   readonly refusals: string[] = [];
   readonly ends: EndReason[] = [];
+  readonly sleeps: SleepReason[] = [];
+  readonly wokenNames: string[] = [];
   last: Readonly<Record<string, number>> = {};
 
   opened(session: SessionRecord): void {
@@ -64,6 +68,14 @@ export class SessionLog implements SessionObserver {
 
   ended(_session: SessionRecord, reason: EndReason): void {
     this.ends.push(reason);
+  }
+
+  hibernated(_session: SessionRecord, why: SleepReason): void {
+    this.sleeps.push(why);
+  }
+
+  woken(session: SessionRecord): void {
+    this.wokenNames.push(session.name);
   }
 
   counts(states: Readonly<Record<string, number>>): void {
@@ -81,9 +93,11 @@ export class BreakableStore implements SessionStore {
 
   readonly insert = (record: SessionRecord) => this.#through(() => this.inner.insert(record));
   readonly end = (name: string, reason: EndReason, at: number) => this.#through(() => this.inner.end(name, reason, at));
-  readonly rebind = (name: string, grant: string) => this.#through(() => this.inner.rebind(name, grant));
+  readonly update = (name: string, change: SessionChange) => this.#through(() => this.inner.update(name, change));
+  readonly claim = (name: string, generation: number) => this.#through(() => this.inner.claim(name, generation));
   readonly get = (name: string) => this.#through(() => this.inner.get(name));
-  readonly abandonAll = (at: number) => this.#through(() => this.inner.abandonAll(at));
+  readonly recover = (at: number, expiresAt: number) => this.#through(() => this.inner.recover(at, expiresAt));
+  readonly expire = (at: number) => this.#through(() => this.inner.expire(at));
   readonly purge = (before: number) => this.#through(() => this.inner.purge(before));
   readonly check = () => this.#through(() => this.inner.check());
   readonly close = () => this.inner.close();
@@ -98,7 +112,7 @@ export class BreakableStore implements SessionStore {
 
 export class SessionBench {
   readonly clock = new FakeClock();
-  readonly store = new BreakableStore();
+  readonly store: BreakableStore;
   readonly log = new SessionLog();
   readonly ids = new SessionIds([Buffer.alloc(32, 1)]);
   readonly starts: FakeStart[] = [];
@@ -111,7 +125,9 @@ export class SessionBench {
   /** Told of each child before it is spoken to. */
   prepare: (link: FakeLink) => void = () => undefined;
 
-  constructor(over: Partial<RegistryOptions> = {}) {
+  /** @param store that of a process before. */
+  constructor(over: Partial<RegistryOptions> = {}, store = new BreakableStore()) {
+    this.store = store;
     this.registry = new Registry({
       spawn: (request, signal) => this.#spawn(request, signal),
       store: this.store,
@@ -124,6 +140,8 @@ export class SessionBench {
       keepRecords: 7_776_000,
       maxPerUser: 0,
       maxTotal: 0,
+      maxHibernatedPerUser: 0,
+      maxHibernated: 0,
       opensPerMinutePerUser: 0,
       opensPerMinute: 0,
       ...over,
@@ -158,7 +176,7 @@ export class SessionBench {
   }
 
   startOf(handle: { readonly name: string }): FakeStart {
-    const start = this.starts.find(({ request }) => request.session === handle.name);
+    const start = this.starts.findLast(({ request }) => request.session === handle.name);
     if (start === undefined) throw new Error('no such child');
     return start;
   }
@@ -188,6 +206,7 @@ export class SessionBench {
       initializeTimeout: request.server.startTimeout,
       maxLineBytes: request.server.maxLineBytes,
       maxCallsInFlight: request.server.maxCallsInFlight,
+      generation: request.generation,
     });
     return new Promise((resolve, reject) => {
       const fail = (thrown: Error): void => {

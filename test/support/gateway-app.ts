@@ -17,7 +17,8 @@ import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-strea
 import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connections';
 import { Streams } from '../../src/http/mcp/stream';
 import { SessionIds } from '../../src/sessions/ids';
-import type { SessionRecord, SessionStore, SpawnRequest } from '../../src/sessions/ports';
+import type { SpawnRequest } from '../../src/sessions/ports';
+import { MemoryStore } from './memory-store';
 import { stateSeal } from './state-seal';
 import { ALL_VERSIONS } from '../../src/bridge/versions';
 import { StatelessTable } from '../../src/sessions/stateless';
@@ -55,55 +56,6 @@ export const nameAuthenticator: Authenticator = {
         ? 'Bearer realm="t", error="invalid_token"'
         : undefined,
 };
-
-/** Records in memory. */
-export class MemoryStore implements SessionStore {
-  readonly records = new Map<string, SessionRecord>();
-  /** Set: every call fails. */
-  down = false;
-
-  async insert(record: SessionRecord): Promise<void> {
-    this.#up();
-    this.records.set(record.name, record);
-  }
-
-  async end(name: string, reason: SessionRecord['endReason'] & string, at: number): Promise<void> {
-    this.#up();
-    const record = this.records.get(name);
-    if (record !== undefined && record.endedAt === undefined) {
-      this.records.set(name, { ...record, endedAt: at, endReason: reason });
-    }
-  }
-
-  async rebind(name: string, grant: string): Promise<void> {
-    this.#up();
-    const record = this.records.get(name);
-    if (record !== undefined) this.records.set(name, { ...record, grant });
-  }
-
-  async get(name: string): Promise<SessionRecord | undefined> {
-    this.#up();
-    return this.records.get(name);
-  }
-
-  async abandonAll(): Promise<number> {
-    return 0;
-  }
-
-  async purge(): Promise<number> {
-    return 0;
-  }
-
-  async check(): Promise<void> {
-    this.#up();
-  }
-
-  async close(): Promise<void> {}
-
-  #up(): void {
-    if (this.down) throw new AppError('STORE_UNAVAILABLE', 'The store is down.', { retryAfter: 3 });
-  }
-}
 
 /** What a call of the test changes. */
 export interface Changes {
@@ -185,18 +137,21 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
         initializeTimeout: server.startTimeout,
         maxLineBytes: server.maxLineBytes,
         maxCallsInFlight: changes.maxCallsInFlight ?? server.maxCallsInFlight,
+        generation: request.generation,
       });
     },
     store,
     clock: systemClock,
     ids: new SessionIds([randomBytes(32)]),
-    observer: { opened() {}, refused() {}, ended() {}, counts() {} },
+    observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, counts() {} },
     binding: 'adopt',
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,
     maxPerUser: changes.maxPerUser ?? 0,
     maxTotal: 0,
+    maxHibernatedPerUser: 0,
+    maxHibernated: 0,
     opensPerMinutePerUser: 0,
     opensPerMinute: 0,
   });

@@ -18,6 +18,7 @@ import { contextOf } from '../support/gateway-app';
 import { EVERYTHING, USER } from '../support/oauth';
 import { serverSpec } from '../support/server-spec';
 import { keptLog } from '../support/silent-log';
+import { aRecord } from '../contract/session-store';
 
 interface Told {
   readonly levels: readonly string[];
@@ -36,15 +37,7 @@ const GRANT: GrantRecord = {
   expiresAt: 1,
   redeemed: true,
 };
-const SESSION: SessionRecord = {
-  name: 'session',
-  server: 'main',
-  userIssuer: USER.issuer,
-  userId: USER.id,
-  grant: 'grant',
-  client: 'client',
-  createdAt: 0,
-};
+const SESSION: SessionRecord = aRecord({ name: 'session', userIssuer: USER.issuer, userId: USER.id });
 
 /** Says everything once, with every field that there can be. */
 function everything(): string[] {
@@ -68,6 +61,8 @@ function everything(): string[] {
   vault.shared('read');
   const sessions = sessionObserver(metrics, log);
   sessions.opened(SESSION, 1);
+  sessions.hibernated(SESSION, 'idle');
+  sessions.woken(SESSION, 1);
   sessions.ended(SESSION, 'user');
   for (const outcome of ['refused', 'failed'] as const) {
     const exchange = {

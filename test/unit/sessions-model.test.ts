@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { AppError } from '../../src/errors';
 import type { EndReason, SessionHandle } from '../../src/sessions/ports';
 import { aRequest } from '../support/channel';
-import { anAuth, aServer, SessionBench, type FakeStart } from '../support/fake-sessions';
+import { anAuth, aServer, refusal, SessionBench, type FakeStart } from '../support/fake-sessions';
 import { FakeSink, settle } from '../support/fake-link';
 
 const RUNS = Number(process.env.FC_RUNS ?? 60);
@@ -19,7 +19,7 @@ const server = aServer({ idleTimeout: IDLE_MS / 1000, callTimeout: 1_000_000 });
 interface ModelSession {
   readonly user: number;
   readonly id: string;
-  readonly start: FakeStart;
+  start: FakeStart;
   readonly open: {
     readonly handle: SessionHandle;
     readonly sink: FakeSink;
@@ -27,11 +27,13 @@ interface ModelSession {
     readonly n: number;
   }[];
   lastUse: number;
+  /** It has no child. */
+  asleep: boolean;
   over: EndReason | undefined;
 }
 
 type Step = readonly [
-  'open' | 'openFails' | 'openGone' | 'call' | 'answer' | 'foreign' | 'delete' | 'exit' | 'wait' | 'store',
+  'open' | 'openFails' | 'openGone' | 'call' | 'answer' | 'foreign' | 'delete' | 'exit' | 'lose' | 'wait' | 'store',
   number,
 ];
 
@@ -48,6 +50,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
       'foreign',
       'delete',
       'exit',
+      'lose',
       'wait',
       'wait',
       'store',
@@ -73,16 +76,22 @@ class Model {
   check(): void {
     const live = this.live();
     expect(this.bench.registry.size).to.equal(live.length);
-    expect(this.bench.running).to.equal(live.length);
-    expect(live.length).to.be.at.most(MAX_TOTAL);
+    const awake = this.awake();
+    expect(this.bench.running).to.equal(awake.length);
+    expect(awake.length).to.be.at.most(MAX_TOTAL);
     for (let user = 0; user < USERS; user += 1) {
-      expect(live.filter((session) => session.user === user).length).to.be.at.most(MAX_PER_USER);
+      expect(awake.filter((session) => session.user === user).length).to.be.at.most(MAX_PER_USER);
     }
-    expect(this.bench.log.last.active ?? 0).to.equal(live.length);
+    expect(this.bench.log.last.active ?? 0).to.equal(awake.length);
+    expect(this.bench.log.last.hibernated ?? 0).to.equal(live.length - awake.length);
   }
 
   live(): ModelSession[] {
     return this.sessions.filter(({ over }) => over === undefined);
+  }
+
+  awake(): ModelSession[] {
+    return this.live().filter(({ asleep }) => !asleep);
   }
 
   async open(n: number): Promise<void> {
@@ -92,7 +101,7 @@ class Model {
       const session = await this.bench.session(anAuth(String(user)), server);
       expect(refused).to.equal(undefined);
       const start = this.bench.startOf(session);
-      this.sessions.push({ user, id: session.id, start, open: [], lastUse: this.#now, over: undefined });
+      this.sessions.push({ user, id: session.id, start, open: [], lastUse: this.#now, asleep: false, over: undefined });
     } catch (thrown) {
       expect((thrown as AppError).code).to.equal(refused);
     }
@@ -128,14 +137,24 @@ class Model {
     const session = this.#pick(n);
     if (session === undefined) return;
     const expected = session.over === undefined ? undefined : this.#storeIsAway ? 'STORE_UNAVAILABLE' : 'SESSION_ENDED';
+    const refused = session.asleep ? this.#refusedFor(session.user) : undefined;
     try {
       const handle = await this.bench.registry.use(anAuth(String(session.user)), server, session.id);
       expect(expected).to.equal(undefined);
       const sink = new FakeSink();
       const call = handle.call(aRequest(1, 'tools/call', { n: (this.#counter += 1) }), sink);
       handle.release();
-      session.open.push({ handle, sink, call, n: this.#counter });
       session.lastUse = this.#now;
+      if (session.asleep) {
+        if (refused !== undefined) {
+          expect((await refusal(call)).code).to.equal(refused);
+          return;
+        }
+        await settle();
+        session.asleep = false;
+        session.start = this.bench.startOf({ name: session.start.request.session });
+      }
+      session.open.push({ handle, sink, call, n: this.#counter });
     } catch (thrown) {
       if (!(thrown instanceof AppError)) throw thrown;
       expect(thrown.code).to.equal(expected);
@@ -173,9 +192,16 @@ class Model {
 
   async exit(n: number): Promise<void> {
     const session = this.#pick(n);
-    if (session === undefined || session.over !== undefined) return;
+    if (session === undefined || session.over !== undefined || session.asleep) return;
     session.start.link.exit({ reason: 'oom' });
     await this.#ends(session, 'oom');
+  }
+
+  async lose(n: number): Promise<void> {
+    const session = this.#pick(n);
+    if (session === undefined || session.over !== undefined || session.asleep) return;
+    session.start.link.exit({ reason: 'deleted' });
+    await this.#sleeps(session);
   }
 
   async wait(n: number): Promise<void> {
@@ -183,8 +209,8 @@ class Model {
     for (let sweep = Math.floor(this.#now / SWEEP_MS + 1) * SWEEP_MS; sweep <= until; sweep += SWEEP_MS) {
       this.bench.clock.advance(sweep - this.#now);
       await settle();
-      for (const session of this.live()) {
-        if (session.open.length === 0 && sweep - session.lastUse >= IDLE_MS) await this.#ends(session, 'idle');
+      for (const session of this.awake()) {
+        if (session.open.length === 0 && sweep - session.lastUse >= IDLE_MS) await this.#sleeps(session);
       }
       this.check();
     }
@@ -201,11 +227,13 @@ class Model {
     await settle();
     this.bench.clock.advance(1_000);
     await stopping;
-    for (const session of this.live()) await this.#ends(session, 'stopped');
+    for (const session of this.live()) await this.#sleeps(session);
     for (const { id, over } of this.sessions) {
-      expect((await this.bench.recordOf(id))?.endReason).to.equal(over);
+      const record = await this.bench.recordOf(id);
+      expect(record?.endReason).to.equal(over);
+      expect(record?.state).to.equal(over === undefined ? 'hibernated' : 'ended');
     }
-    this.check();
+    expect([this.bench.registry.size, this.bench.running]).to.deep.equal([0, 0]);
     expect(this.bench.clock.timers).to.equal(0);
     expect(this.bench.channelLog.faults).to.deep.equal([]);
   }
@@ -223,14 +251,23 @@ class Model {
   }
 
   #refusedFor(user: number): string | undefined {
-    if (this.live().filter((session) => session.user === user).length >= MAX_PER_USER) return 'SESSION_CAP_USER';
-    if (this.live().length >= MAX_TOTAL) return 'SESSION_CAP_INSTALL';
+    if (this.awake().filter((session) => session.user === user).length >= MAX_PER_USER) return 'SESSION_CAP_USER';
+    if (this.awake().length >= MAX_TOTAL) return 'SESSION_CAP_INSTALL';
     return this.#storeIsAway ? 'STORE_UNAVAILABLE' : undefined;
   }
 
-  /** Every call that was in flight is answered: nothing hangs. */
   async #ends(session: ModelSession, reason: EndReason): Promise<void> {
     session.over = reason;
+    await this.#lost(session);
+  }
+
+  async #sleeps(session: ModelSession): Promise<void> {
+    session.asleep = true;
+    await this.#lost(session);
+  }
+
+  /** Every call that was in flight is answered: nothing hangs. */
+  async #lost(session: ModelSession): Promise<void> {
     for (const { call, sink } of session.open.splice(0)) {
       await call;
       expect(sink.last.error.data.code).to.equal('BACKEND_ENDED');

@@ -50,8 +50,17 @@ describe('registry', () => {
         server: 'forgejo',
         userIssuer: 'https://forge.example',
         userId: '7',
+        mode: 'oauth',
         grant: 'grant-7',
         client: 'client-1',
+        scopes: ['forgejo:read'],
+        state: 'active',
+        generation: 1,
+        remembered: {
+          protocolVersion: '2025-11-25',
+          initialize: { protocolVersion: '2025-11-25' },
+          subscriptions: [],
+        },
         createdAt: bench.clock.wall(),
       });
       const handle = await use(id);
@@ -63,7 +72,7 @@ describe('registry', () => {
       await call;
       handle.release();
       expect(sink.last.result).to.equal('ok');
-      expect(bench.log.last).to.deep.equal({ starting: 0, active: 1, ending: 0 });
+      expect(bench.log.last).to.deep.equal({ starting: 0, active: 1, hibernated: 0, ending: 0 });
       expect(bench.log.openedNames).to.deep.equal([name]);
     });
 
@@ -280,7 +289,7 @@ describe('registry', () => {
       const { name } = await bench.session();
       const record = await bench.store.inner.get(name);
       await bench.store.inner.insert({ ...(record as NonNullable<typeof record>), name: 'f'.repeat(40) });
-      await bench.store.inner.abandonAll(1);
+      await bench.store.inner.recover(1, 2);
       expect(await refusal(use(id))).to.include({ status: 404 });
     });
 
@@ -436,7 +445,7 @@ describe('registry', () => {
       await settle();
       expect(over).to.equal(false);
       expect(bench.registry.live(name)).to.equal(undefined);
-      expect(bench.log.last).to.deep.equal({ starting: 0, active: 0, ending: 1 });
+      expect(bench.log.last).to.deep.equal({ starting: 0, active: 0, hibernated: 0, ending: 1 });
       expect(await refusal(use(id))).to.include({ status: 404 });
       link.exit({ reason: 'closed' });
       await ending;
@@ -452,9 +461,10 @@ describe('registry', () => {
       [{ reason: 'lost' }, 'lost'],
       [{ reason: 'closed' }, 'lost'],
     ] as const) {
-      it(`by the child (${exit.reason}) reaps the entry, answers the call in flight and records ${reason}`, async () => {
-        const { id, link } = await bench.session();
-        const handle = await use(id);
+      it(`by the child (${exit.reason}) of one that cannot sleep reaps the entry, answers the call in flight and records ${reason}`, async () => {
+        const server = aServer({ stateful: true });
+        const { id, link } = await bench.session(anAuth(), server);
+        const handle = await bench.registry.use(anAuth(), server, id);
         const sink = new FakeSink();
         const call = handle.call(aRequest(1), sink);
         link.exit(exit);
@@ -593,10 +603,10 @@ describe('registry', () => {
           await opening;
           await settle();
           expect(bench.running, `children after ${turns} turns`).to.equal(0);
-          const { endReason } = (await bench.store.inner.get(request.session)) ?? {};
-          // Once it runs, a stop lets its opener go first.
-          const reasons = reason === 'stopped' ? [reason, 'initialize-failed'] : [reason];
-          expect(endReason, `after ${turns} turns`).to.be.oneOf(reasons);
+          const { state, endReason } = (await bench.store.inner.get(request.session)) ?? {};
+          // Once it runs, a stop lets its opener go first, and what its opener knows of sleeps.
+          const reasons = reason === 'stopped' ? [reason, 'initialize-failed', 'hibernated'] : [reason];
+          expect(endReason ?? state, `after ${turns} turns`).to.be.oneOf(reasons);
         }
       });
     }
@@ -720,8 +730,9 @@ describe('registry', () => {
     });
 
     it('are no activity', async () => {
-      const { id } = await bench.session();
-      const stream = await listen(id);
+      const server = aServer({ stateful: true });
+      const { id } = await bench.session(anAuth(), server);
+      const stream = await bench.registry.listen(anAuth(), server, id, new FakeSink());
       bench.clock.advance(300_000);
       expect(await stream.ended).to.equal('idle');
     });

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Backend, BackendSpec } from '../../src/backends/contract';
 import { AppError } from '../../src/errors';
+import type { ChildPlace } from '../../src/sessions/ports';
 import { spawnWith, userLabel } from '../../src/sessions/spawn';
 import { cites } from '../requirements';
 import { aRequest, RecordingObserver } from '../support/channel';
@@ -12,7 +13,12 @@ describe('spawning over a backend', () => {
     session: 'a'.repeat(40),
     auth: anAuth(),
     server: aServer({ callTimeout: 5, startTimeout: 2, maxCallsInFlight: 1 }),
+    generation: 3,
+    placed: (place: ChildPlace) => void places.push(place),
   };
+  const places: ChildPlace[] = [];
+
+  beforeEach(() => places.splice(0));
 
   function setUp(open?: Backend['open']) {
     const link = new FakeLink();
@@ -55,6 +61,7 @@ describe('spawning over a backend', () => {
     expect(asked[0]?.signal).to.equal(signal);
     expect(JSON.stringify(asked[0]?.spec)).to.not.include(request.auth.user.login);
     expect(await asked[0]?.spec.secrets({ instance: 'pod-1' })).to.deep.equal({ TOKEN: `${request.session}@pod-1` });
+    expect(places, 'told where it runs').to.deep.equal([{ instance: 'pod-1' }]);
     expect(started).to.deep.equal([`${request.session} true`]);
     link.exit({ reason: 'exited' });
     expect(await channel.ended).to.deep.include({ reason: 'exited' });

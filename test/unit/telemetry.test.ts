@@ -19,6 +19,7 @@ import { scrub } from '../../src/telemetry/scrub';
 import { ask } from '../support/gateway-app';
 import { FakeClock, settle } from '../support/fake-link';
 import { keptLog } from '../support/silent-log';
+import { aRecord } from '../contract/session-store';
 
 const FORGEJO_TOKEN = '0123456789abcdef0123456789abcdef01234567';
 const SESSION_ID = 'ab'.repeat(24);
@@ -103,25 +104,23 @@ describe('metrics', () => {
   it('follow sessions, and the log has a line for each beginning and end', async () => {
     const log = keptLog();
     const observer = sessionObserver(metrics, log);
-    const record = {
-      name: NAME,
-      server: 's',
-      userIssuer: 'i',
-      userId: '7',
-      grant: 'g',
-      client: 'bearer',
-      createdAt: 0,
-    };
+    const record = aRecord({ name: NAME, server: 's' });
     observer.opened(record, 0.5);
-    observer.counts({ starting: 1, active: 2, ending: 3 });
+    observer.counts({ starting: 1, active: 2, hibernated: 4, ending: 3 });
     observer.refused('SESSION_CAP_USER');
+    observer.hibernated(record, 'idle');
+    observer.woken(record, 0.5);
     observer.ended(record, 'idle');
     expect(await value('session_opens_total', { server: 's' })).to.equal(1);
     expect(await value('sessions', { state: 'active' })).to.equal(2);
     expect(await value('session_refusals_total', { code: 'SESSION_CAP_USER' })).to.equal(1);
+    expect(await value('session_hibernations_total', { server: 's', why: 'idle' })).to.equal(1);
+    expect(await value('sessions', { state: 'hibernated' })).to.equal(4);
     expect(await value('session_ends_total', { server: 's', reason: 'idle' })).to.equal(1);
     expect(log.lines.map((line) => (JSON.parse(line) as { event: string }).event)).to.deep.equal([
       'session.opened',
+      'session.hibernated',
+      'session.woken',
       'session.ended',
     ]);
   });

@@ -199,7 +199,7 @@ export class PodBackend implements Backend {
     start.mark('run', clock.now());
 
     const secrets = await abortable(
-      spec.secrets({ instance: state.uid, ...(state.ip === undefined ? {} : { ip: state.ip }) }),
+      spec.secrets({ instance: state.uid, namespace, name: pod, ...(state.ip === undefined ? {} : { ip: state.ip }) }),
       budget.signal,
     );
     const sealed = await this.#claim(spec, pod, secrets, budget, start);

@@ -22,6 +22,9 @@ const PRIMES_FROM = '2025-11-25';
 /** A stream whose messages were given up says so for this many times as long as they were kept. */
 const REMEMBER = 4;
 
+/** Streams that a session may name in one process. */
+const NAMES = 2 ** 32;
+
 /** The name of a stream and a place in it. */
 const EVENT_ID = /^([pg])([0-9a-z]{1,16})\.(\d{1,15})$/;
 
@@ -60,10 +63,10 @@ export class KeptStreams {
   }
 
   /** The streams of a session, until it ends. */
-  of(handle: Pick<SessionHandle, 'name' | 'protocolVersion' | 'ended'>): SessionStreams {
+  of(handle: Pick<SessionHandle, 'name' | 'protocolVersion' | 'firstGeneration' | 'ended'>): SessionStreams {
     const found = this.#sessions.get(handle.name);
     if (found !== undefined) return found;
-    const made = new SessionStreams(this.limits, primes(handle.protocolVersion), {
+    const made = new SessionStreams(this.limits, primes(handle.protocolVersion), handle.firstGeneration, {
       full: (bytes) => this.#bytes + bytes > this.limits.maxBytes,
       count: (bytes) => void (this.#bytes += bytes),
     });
@@ -101,12 +104,14 @@ export class SessionStreams implements Room {
   readonly #streams = new Map<string, ReplayStream>();
   /** The places of GET streams among those that get what belongs to no call. */
   readonly #listening = new Map<ReplayStream, SessionStream>();
-  #named = 0;
+  #named: number;
   #bytes = 0;
 
-  constructor(limits: ReplayLimits, primed: boolean, shared: Shared) {
+  /** @param generation no two processes that have the session one after the other have the same. */
+  constructor(limits: ReplayLimits, primed: boolean, generation: number, shared: Shared) {
     this.#limits = limits;
     this.primes = primed;
+    this.#named = (generation - 1) * NAMES;
     this.#shared = shared;
   }
 
@@ -129,7 +134,8 @@ export class SessionStreams implements Room {
   }
 
   /**
-   * Finds the place that an event id names. Undefined for a GET stream that is not kept any more: its client is best served with a new one.
+   * Finds the place that an event id names. Undefined for a GET stream that is not kept any more, or was another process's: its client is best served
+   * with a new one.
    * @throws AppError `EVENT_UNKNOWN` for what is no event id of this session, or of a call whose stream is not kept any more.
    */
   find(eventId: string): Place | undefined {

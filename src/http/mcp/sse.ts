@@ -115,7 +115,7 @@ async function open(
   request: JsonRpcRequest,
 ): Promise<void> {
   await authenticator.confirm(auth, server);
-  const handle = await sessions.open(auth, server, connection.gone);
+  const handle = await sessions.open(auth, server, connection.gone, { outlives: 'child' });
   try {
     connection.opened(handle.name);
     connection.auth = auth;

@@ -41,6 +41,16 @@ const STEPS: readonly string[] = [
      FOREIGN KEY (kind, name) REFERENCES records (kind, name) ON DELETE CASCADE
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX record_tags_of ON record_tags (kind, name);`,
+  // A session of before this step cannot be brought back: nothing is known of what its child was told.
+  `ALTER TABLE sessions ADD COLUMN mode TEXT NOT NULL DEFAULT 'oauth';
+   ALTER TABLE sessions ADD COLUMN scopes TEXT NOT NULL DEFAULT '';
+   ALTER TABLE sessions ADD COLUMN state TEXT NOT NULL DEFAULT 'active';
+   ALTER TABLE sessions ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;
+   ALTER TABLE sessions ADD COLUMN child TEXT;
+   ALTER TABLE sessions ADD COLUMN remembered TEXT;
+   ALTER TABLE sessions ADD COLUMN expires_at INTEGER;
+   UPDATE sessions SET state = 'ended' WHERE ended_at IS NOT NULL;
+   CREATE INDEX sessions_asleep ON sessions (expires_at) WHERE state = 'hibernated';`,
 ];
 
 /**

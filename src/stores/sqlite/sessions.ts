@@ -1,22 +1,39 @@
 /** Session records in the gateway's SQLite file. */
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type { EndReason, SessionRecord, SessionStore } from '../../sessions/ports';
-import { attempt, openDatabase } from './database';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type {
+  EndReason,
+  Recovered,
+  RecordedState,
+  SessionChange,
+  SessionRecord,
+  SessionStore,
+} from '../../sessions/ports';
+import { attempt, openDatabase, transaction } from './database';
 
 interface Row {
   readonly name: string;
   readonly server: string;
   readonly user_issuer: string;
   readonly user_id: string;
+  readonly mode: string;
   readonly grant_id: string;
   readonly client: string;
+  readonly scopes: string;
+  readonly state: string;
+  readonly generation: number;
+  readonly child: string | null;
+  readonly remembered: string | null;
   readonly created_at: number;
+  readonly expires_at: number | null;
   readonly ended_at: number | null;
   readonly end_reason: string | null;
 }
 
 type Statements = Readonly<
-  Record<'insert' | 'end' | 'rebind' | 'get' | 'abandonAll' | 'purge' | 'check', StatementSync>
+  Record<
+    'insert' | 'end' | 'update' | 'claim' | 'get' | 'sleepAll' | 'abandonAll' | 'expire' | 'purge' | 'check',
+    StatementSync
+  >
 >;
 
 /**
@@ -37,34 +54,71 @@ class SqliteSessionStore implements SessionStore {
     this.#database = database;
     this.#statements = {
       insert: database.prepare(
-        `INSERT INTO sessions (name, server, user_issuer, user_id, grant_id, client, created_at, ended_at, end_reason)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        `INSERT INTO sessions (name, server, user_issuer, user_id, mode, grant_id, client, scopes, state, generation,
+                               child, remembered, created_at, expires_at, ended_at, end_reason)
+         VALUES (:name, :server, :user_issuer, :user_id, :mode, :grant_id, :client, :scopes, :state, :generation,
+                 :child, :remembered, :created_at, :expires_at, :ended_at, :end_reason)`,
       ),
-      end: database.prepare('UPDATE sessions SET ended_at = ?, end_reason = ? WHERE name = ? AND ended_at IS NULL'),
-      rebind: database.prepare('UPDATE sessions SET grant_id = ? WHERE name = ? AND ended_at IS NULL'),
+      end: database.prepare(
+        "UPDATE sessions SET state = 'ended', ended_at = ?, end_reason = ? WHERE name = ? AND ended_at IS NULL",
+      ),
+      update: database.prepare(
+        `UPDATE sessions SET grant_id = :grant_id, scopes = :scopes, state = :state, generation = :generation,
+                             child = :child, remembered = :remembered, expires_at = :expires_at
+         WHERE name = :name AND ended_at IS NULL`,
+      ),
+      claim: database.prepare(
+        `UPDATE sessions SET generation = generation + 1
+         WHERE name = ? AND generation = ? AND state = 'hibernated' RETURNING *`,
+      ),
       get: database.prepare('SELECT * FROM sessions WHERE name = ?'),
-      abandonAll: database.prepare("UPDATE sessions SET ended_at = ?, end_reason = 'abandoned' WHERE ended_at IS NULL"),
+      sleepAll: database.prepare(
+        `UPDATE sessions SET state = 'hibernated', child = NULL, expires_at = ?
+         WHERE state IN ('starting', 'active') AND remembered IS NOT NULL`,
+      ),
+      abandonAll: database.prepare(
+        `UPDATE sessions SET state = 'ended', ended_at = ?, end_reason = 'abandoned'
+         WHERE state IN ('starting', 'active')`,
+      ),
+      expire: database.prepare(
+        `UPDATE sessions SET state = 'ended', ended_at = ?, end_reason = 'expired'
+         WHERE state = 'hibernated' AND expires_at <= ?`,
+      ),
       purge: database.prepare('DELETE FROM sessions WHERE ended_at < ?'),
       check: database.prepare('SELECT count(*) FROM sessions WHERE name IS NULL'),
     };
   }
 
   async insert(record: SessionRecord): Promise<void> {
-    const { name, server, userIssuer, userId, grant, client, createdAt, endedAt, endReason } = record;
-    attempt(() =>
-      this.#statements.insert.run(
-        ...[name, server, userIssuer, userId, grant, client, createdAt],
-        ...[endedAt ?? null, endReason ?? null],
-      ),
-    );
+    attempt(() => this.#statements.insert.run({ ...rowOf(record) }));
   }
 
   async end(name: string, reason: EndReason, at: number): Promise<void> {
     attempt(() => this.#statements.end.run(at, reason, name));
   }
 
-  async rebind(name: string, grant: string): Promise<void> {
-    attempt(() => this.#statements.rebind.run(grant, name));
+  async update(name: string, change: SessionChange): Promise<void> {
+    transaction(this.#database, () => {
+      const row = this.#statements.get.get(name) as unknown as Row | undefined;
+      if (row === undefined) return;
+      const { child, ...rest } = change;
+      const { child: before, ...record } = recordOf(row);
+      const now = child === undefined ? before : (child ?? undefined);
+      const { grant_id, scopes, state, generation, ...more } = rowOf({
+        ...{ ...record, ...rest },
+        ...(now === undefined ? {} : { child: now }),
+      });
+      const { remembered, expires_at } = more;
+      this.#statements.update.run({
+        ...{ name, grant_id, scopes, state, generation, remembered, expires_at },
+        child: more.child,
+      });
+    });
+  }
+
+  async claim(name: string, generation: number): Promise<SessionRecord | undefined> {
+    const row = attempt(() => this.#statements.claim.get(name, generation)) as unknown as Row | undefined;
+    return row === undefined ? undefined : recordOf(row);
   }
 
   async get(name: string): Promise<SessionRecord | undefined> {
@@ -72,8 +126,16 @@ class SqliteSessionStore implements SessionStore {
     return row === undefined ? undefined : recordOf(row);
   }
 
-  async abandonAll(at: number): Promise<number> {
-    return Number(attempt(() => this.#statements.abandonAll.run(at)).changes);
+  async recover(at: number, expiresAt: number): Promise<Recovered> {
+    return transaction(this.#database, () => {
+      const hibernated = Number(this.#statements.sleepAll.run(expiresAt).changes);
+      const abandoned = Number(this.#statements.abandonAll.run(at).changes);
+      return { hibernated, abandoned };
+    });
+  }
+
+  async expire(at: number): Promise<number> {
+    return Number(attempt(() => this.#statements.expire.run(at, at)).changes);
   }
 
   async purge(before: number): Promise<number> {
@@ -89,15 +151,46 @@ class SqliteSessionStore implements SessionStore {
   }
 }
 
+function rowOf(record: SessionRecord): Row & Record<string, SQLInputValue> {
+  const { child, remembered } = record;
+  return {
+    name: record.name,
+    server: record.server,
+    user_issuer: record.userIssuer,
+    user_id: record.userId,
+    mode: record.mode,
+    grant_id: record.grant,
+    client: record.client,
+    scopes: record.scopes.join(' '),
+    state: record.state,
+    generation: record.generation,
+    child: child === undefined ? null : JSON.stringify(child),
+    remembered: remembered === undefined ? null : JSON.stringify(remembered),
+    created_at: record.createdAt,
+    expires_at: record.expiresAt ?? null,
+    ended_at: record.endedAt ?? null,
+    end_reason: record.endReason ?? null,
+  };
+}
+
 function recordOf(row: Row): SessionRecord {
   return {
     name: row.name,
     server: row.server,
     userIssuer: row.user_issuer,
     userId: row.user_id,
+    mode: row.mode as SessionRecord['mode'],
     grant: row.grant_id,
     client: row.client,
+    scopes: row.scopes.split(' ').filter((scope) => scope !== '') as SessionRecord['scopes'],
+    state: row.state as RecordedState,
+    generation: row.generation,
+    ...(row.child === null ? {} : { child: JSON.parse(row.child) as NonNullable<SessionRecord['child']> }),
+    ...(row.remembered === null
+      ? {}
+      : { remembered: JSON.parse(row.remembered) as NonNullable<SessionRecord['remembered']> }),
     createdAt: row.created_at,
+    ...(row.expires_at === null ? {} : { expiresAt: row.expires_at }),
     ...(row.ended_at === null ? {} : { endedAt: row.ended_at }),
     ...(row.end_reason === null ? {} : { endReason: row.end_reason as EndReason }),
   };

@@ -1,0 +1,46 @@
+/** What stands in a session's record, and a session as it stands there. Pure. */
+import type { AuthContext } from '../auth/context';
+import { Memory } from '../bridge/memory';
+import type { ServerSpec } from '../config/server';
+import type { SessionChange, SessionRecord } from './ports';
+import { Session } from './session';
+
+type Bearer = Pick<SessionRecord, 'mode' | 'grant' | 'client' | 'scopes'>;
+
+/** The part of a record that says whose the session is, beside the user. */
+export function boundOf({ mode, grant, client, scopes }: AuthContext): Bearer {
+  return { mode, grant, client, scopes: [...scopes].sort() };
+}
+
+/** The bearer whom a record names, as far as it says. @param login the user's, which is in no record. */
+export function bearerOf(record: SessionRecord, login: string): AuthContext {
+  const { mode, userIssuer, userId, grant, client, scopes } = record;
+  return { mode, user: { issuer: userIssuer, id: userId, login }, grant, client, scopes: new Set(scopes) };
+}
+
+/** What is recorded once the child took `initialize`: enough for another child to take its place. */
+export function established({ memory, child, outlives }: Session): SessionChange {
+  const { remembered } = memory;
+  return {
+    state: 'active',
+    ...(child === undefined ? {} : { child }),
+    ...(remembered === undefined || outlives !== 'gateway' ? {} : { remembered }),
+  };
+}
+
+/** A session that sleeps, from its record. @param now monotonic milliseconds; @param wall wall-clock milliseconds. */
+export function revived(
+  record: SessionRecord,
+  auth: AuthContext,
+  server: ServerSpec,
+  now: () => number,
+  wall: number,
+): Session {
+  return new Session({
+    ...{ record, auth, server, now },
+    outlives: 'gateway',
+    state: 'active',
+    startedAt: now() - Math.max(0, wall - record.createdAt),
+    memory: new Memory(record.remembered),
+  });
+}

@@ -1,0 +1,149 @@
+/** Sessions without a child: how they come to sleep, and how they wake. */
+import type { Channel } from '../bridge/contract';
+import { restore } from '../bridge/memory';
+import type { Clock } from '../clock';
+import type { AppError } from '../errors';
+import type { Place } from './caps';
+import type { Table } from './table';
+import { closeDeadline } from './ending';
+import { over } from './expiry';
+import type { Ledger } from './ledger';
+import type { SessionChange, SessionObserver, SleepReason, SpawnFunc } from './ports';
+import * as refusals from './refusals';
+import type { Session } from './session';
+import { start } from './start';
+import { within } from './within';
+
+export interface SleepOptions {
+  readonly spawn: SpawnFunc;
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  readonly observer: SessionObserver;
+  readonly table: Table;
+  /** Takes a place among the caps. @throws AppError where there is none. */
+  readonly take: (session: Session) => Place;
+  /** Why no session may wake; undefined where one may. */
+  readonly refusal: () => AppError | undefined;
+  /** Told of a session's new child, to look after its end. */
+  readonly joined: (session: Session, channel: Channel) => void;
+}
+
+export class Sleep {
+  readonly #options: SleepOptions;
+
+  constructor(options: SleepOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The session's child; one is started where it sleeps, and all who ask meanwhile wait for the same one. Rejects as a start does, or with `WAKE_FAILED`; the
+   * session sleeps on then, and whoever asks next tries again.
+   */
+  wake(session: Session): Promise<Channel> {
+    if (session.channel !== undefined) return Promise.resolve(session.channel);
+    if (session.waking !== undefined) return session.waking;
+    const began = this.#options.clock.now();
+    session.start = new AbortController();
+    session.waking = this.#wake(session).then(
+      (channel) => {
+        session.waking = undefined;
+        session.join(channel);
+        this.#moved(session, { state: 'active', child: session.child ?? null });
+        this.#options.joined(session, channel);
+        this.#options.observer.woken(session.record, (this.#options.clock.now() - began) / 1000);
+        return channel;
+      },
+      (thrown: unknown) => {
+        session.waking = undefined;
+        if (session.state === 'active') this.#moved(session, this.asleep(session));
+        throw thrown;
+      },
+    );
+    this.#options.table.moved(session);
+    return session.waking;
+  }
+
+  /** The session lives on without its child, which is ended. Resolves when that is gone; never rejects. */
+  hibernate(session: Session, why: SleepReason): Promise<void> {
+    const leaving = this.#close(session, session.part()).then(() => {
+      session.leaving = undefined;
+      if (session.waking === undefined && session.state === 'active') this.#moved(session, this.asleep(session));
+    });
+    session.leaving = leaving;
+    this.#options.table.moved(session);
+    this.#options.observer.hibernated(session.record, why);
+    return leaving;
+  }
+
+  /** Ends what child it has, or is on its way in or out, and gives its place back; resolves when that is gone, or given up. Never rejects. */
+  async end(session: Session): Promise<void> {
+    // A start was given up, and what came of it is ended.
+    if (session.waking !== undefined) await session.waking.catch(() => undefined);
+    if (session.leaving !== undefined) await session.leaving;
+    await this.#close(session, session.part());
+  }
+
+  async #wake(session: Session): Promise<Channel> {
+    const { clock, ledger, spawn, take, refusal } = this.#options;
+    await session.leaving; // one child at a time: what the last one did is done
+    const refused = session.state === 'active' ? refusal() : refusals.ended();
+    if (refused !== undefined) throw refused;
+    const { remembered } = session.memory;
+    if (remembered === undefined) throw refusals.ended();
+    const place = take(session);
+    session.place = place;
+    session.generation += 1;
+    const { generation } = session;
+    const channel = await start(
+      {
+        session,
+        spawn,
+        clock,
+        record: () => ledger.write(session.name, { state: 'starting', generation, child: null }),
+        up: (up) => up,
+        failed: place,
+      },
+      session.start.signal,
+    );
+    try {
+      const ms = session.server.startTimeout * 1000;
+      await within(clock, ms, restore(channel, remembered), () => refusals.startDeadline(session.server.startTimeout));
+      session.start.signal.throwIfAborted();
+    } catch (thrown) {
+      session.child = undefined;
+      session.leaving = this.#close(session, channel).then(() => {
+        session.leaving = undefined;
+      });
+      session.start.signal.throwIfAborted();
+      throw thrown;
+    }
+    return channel;
+  }
+
+  /** A child that does not end in time is given up: its place is free again. */
+  async #close(session: Session, channel: Channel | undefined): Promise<void> {
+    const { clock } = this.#options;
+    const closed = channel?.close() ?? Promise.resolve();
+    await within(clock, closeDeadline(session.server), closed, refusals.draining).catch(() => undefined);
+    session.giveBack();
+  }
+
+  /** What is recorded of a session that sleeps. */
+  asleep(session: Session): SessionChange {
+    const { clock } = this.#options;
+    const { remembered } = session.memory;
+    const left = over(session.server, session.times, clock.now());
+    return {
+      state: 'hibernated',
+      generation: session.generation,
+      child: null,
+      ...(remembered === undefined ? {} : { remembered }),
+      ...(left === undefined ? {} : { expiresAt: Math.round(clock.wall() + left) }),
+    };
+  }
+
+  #moved(session: Session, change: SessionChange): void {
+    this.#options.table.moved(session);
+    this.#options.ledger.update(session.name, change);
+  }
+}

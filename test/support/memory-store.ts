@@ -1,0 +1,88 @@
+/** Session records in memory, in the contract of `test/contract/session-store.ts`. */
+import { AppError } from '../../src/errors';
+import type { EndReason, Recovered, SessionChange, SessionRecord, SessionStore } from '../../src/sessions/ports';
+
+export class MemoryStore implements SessionStore {
+  readonly records = new Map<string, SessionRecord>();
+  /** Set: every call fails. */
+  down = false;
+
+  async insert(record: SessionRecord): Promise<void> {
+    this.#up();
+    if (this.records.has(record.name)) throw new AppError('STORE_UNAVAILABLE', 'It is there already.');
+    this.records.set(record.name, record);
+  }
+
+  async end(name: string, reason: EndReason, at: number): Promise<void> {
+    this.#up();
+    this.#end((record) => record.name === name, reason, at);
+  }
+
+  async update(name: string, { child, ...change }: SessionChange): Promise<void> {
+    this.#up();
+    const record = this.records.get(name);
+    if (record === undefined || record.state === 'ended') return;
+    const { child: before, ...rest } = record;
+    const now = child === undefined ? before : child;
+    this.records.set(name, { ...rest, ...change, ...(now === undefined || now === null ? {} : { child: now }) });
+  }
+
+  async claim(name: string, generation: number): Promise<SessionRecord | undefined> {
+    this.#up();
+    const record = this.records.get(name);
+    if (record?.state !== 'hibernated' || record.generation !== generation) return undefined;
+    const claimed = { ...record, generation: generation + 1 };
+    this.records.set(name, claimed);
+    return claimed;
+  }
+
+  async get(name: string): Promise<SessionRecord | undefined> {
+    this.#up();
+    return this.records.get(name);
+  }
+
+  async recover(at: number, expiresAt: number): Promise<Recovered> {
+    this.#up();
+    let hibernated = 0;
+    for (const record of this.records.values()) {
+      if ((record.state !== 'active' && record.state !== 'starting') || record.remembered === undefined) continue;
+      const { child: _gone, ...rest } = record;
+      this.records.set(record.name, { ...rest, state: 'hibernated', expiresAt });
+      hibernated += 1;
+    }
+    const abandoned = this.#end(({ state }) => state === 'active' || state === 'starting', 'abandoned', at);
+    return { hibernated, abandoned };
+  }
+
+  async expire(at: number): Promise<number> {
+    this.#up();
+    const isOver = ({ state, expiresAt = Infinity }: SessionRecord): boolean =>
+      state === 'hibernated' && expiresAt <= at;
+    return this.#end(isOver, 'expired', at);
+  }
+
+  async purge(before: number): Promise<number> {
+    this.#up();
+    const old = [...this.records.values()].filter(({ endedAt = Infinity }) => endedAt < before);
+    for (const { name } of old) this.records.delete(name);
+    return old.length;
+  }
+
+  async check(): Promise<void> {
+    this.#up();
+  }
+
+  async close(): Promise<void> {
+    this.down = true;
+  }
+
+  #end(which: (record: SessionRecord) => boolean, endReason: EndReason, endedAt: number): number {
+    const those = [...this.records.values()].filter((record) => record.state !== 'ended' && which(record));
+    for (const record of those) this.records.set(record.name, { ...record, state: 'ended', endedAt, endReason });
+    return those.length;
+  }
+
+  #up(): void {
+    if (this.down) throw new AppError('STORE_UNAVAILABLE', 'The store is down.', { retryAfter: 3 });
+  }
+}
