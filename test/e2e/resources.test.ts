@@ -464,8 +464,8 @@ describe('the custom resources on a cluster', function () {
         await reflector.synced(AbortSignal.timeout(20_000));
         await until('the watch is open', async () => held.version !== '');
 
-        const gate = Promise.withResolvers<void>();
-        held.gate = gate.promise;
+        let open: () => void = () => undefined;
+        held.gate = new Promise((resolve) => (open = resolve));
         held.cut();
         for (let i = 0; i < 5; i++) await widgets.delete(`w${i}`);
         for (let i = 10; i < 20; i++) await widgets.create(widget(i));
@@ -479,7 +479,7 @@ describe('the custom resources on a cluster', function () {
           );
           return /"code":410|^410/.test(text);
         });
-        gate.resolve();
+        open();
         held.gate = Promise.resolve();
         const listed = (await widgets.list()).map(({ metadata }) => metadata as Projection);
         expect(listed).to.have.length(15);
