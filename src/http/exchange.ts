@@ -5,6 +5,7 @@ import type { JsonRpcId } from '../bridge/contract';
 import type { ServerSpec } from '../config/server';
 import type { Logger } from '../telemetry/log';
 import { AppError } from '../errors';
+import { forwardedOf, stripPeerHeaders } from '../peers/forwarded';
 import { addressOf, type TrustedProxies } from './address';
 import type { Handler, Outgoing } from './handler';
 
@@ -78,11 +79,14 @@ export function beginExchange(options: ExchangeOptions): Handler {
   const { log, observer } = options;
   let warned = false;
   return (req, res, next) => {
+    stripPeerHeaders(req);
+    const from = forwardedOf(req);
     const given = req.headers['x-request-id'];
     const exchange: Exchange = {
       id: typeof given === 'string' && SANE_ID.test(given) ? given : nextId(),
       began: performance.now(),
-      address: addressOf(req, options.trustedProxies),
+      // The replica that the client came to has seen through the trusted proxies already.
+      address: from?.clientAddress ?? addressOf(req, options.trustedProxies),
       rpcId: null,
     };
     res.exchange = exchange;
@@ -101,13 +105,19 @@ export function beginExchange(options: ExchangeOptions): Handler {
         user: exchange.auth?.user.id,
         session: exchange.session,
         code: exchange.code,
+        ...(from === undefined ? {} : { from: from.from }),
         ...(status === 401 || status === 403 ? { audit: true } : {}),
       };
       if (status >= 500) log.warn('http.request', fields);
       else if (status >= 400) log.info('http.request', fields);
       else log.debug('http.request', fields);
     });
-    if (!warned && options.trustedProxies === undefined && req.headers['x-forwarded-for'] !== undefined) {
+    if (
+      !warned &&
+      from === undefined &&
+      options.trustedProxies === undefined &&
+      req.headers['x-forwarded-for'] !== undefined
+    ) {
       warned = true;
       log.warn('http.untrusted-proxy', {
         address: exchange.address,

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import type { Place } from '../auth/authenticator';
 import type { JsonRpcFailure, JsonRpcId } from '../bridge/contract';
 import { AppError, toAppError } from '../errors';
+import { markMisdirected } from '../peers/forwarded';
 import type { Logger } from '../telemetry/log';
 import { exchangeOf } from './exchange';
 import { pathOf, type FailureHandler } from './handler';
@@ -58,6 +59,7 @@ export function answerFailures(options: FailureOptions): FailureHandler {
       res.destroy();
       return;
     }
+    if (error.code === 'MISDIRECTED') markMisdirected(res);
     const challenge = options.challenge(error, {
       ...(exchange.server === undefined ? {} : { server: exchange.server.name }),
       path: pathOf(req),

@@ -2,7 +2,7 @@
  * This replica's certificate and the CA that all replicas believe: files in a folder, a Secret that the operator rotates, read again when they change.
  * A gateway without them serves without peers, and begins with them when they come.
  */
-import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
@@ -21,9 +21,7 @@ export interface CertificatesOptions {
 
 /** What both sides of a connection are made with. `key` is secret. */
 export interface Material {
-  readonly tls: Pick<SecureContextOptions, 'ca' | 'cert' | 'key' | 'minVersion'>;
-  /** Wall-clock milliseconds. */
-  readonly expiresAt: number;
+  readonly tls: Readonly<SecureContextOptions>;
 }
 
 /** Whether a certificate is a replica's: it says so as its alternative name, in full. Who signed it and when it is valid, TLS has checked. */
@@ -87,7 +85,9 @@ export class Certificates {
       // Files that are written one by one are read again when they stand still.
       if ((await stampOf(folder)) !== before) return;
       this.#stamp = before;
-      this.#take({ tls: { ca, cert, key, minVersion: 'TLSv1.3' }, expiresAt: Date.parse(leaf.validTo) }, leaf);
+      // No tickets: a resumed session would stand on a certificate that was replaced.
+      const tls = { ca, cert, key, minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const;
+      this.#take({ tls }, leaf);
     } catch (thrown) {
       this.#say(thrown);
     }

@@ -6,7 +6,6 @@ import { type IncomingMessage, type RequestListener, type ServerResponse } from 
 import { createServer, type Server } from 'node:https';
 import { type AddressInfo, isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { constants } from 'node:crypto';
 import { AppError } from '../errors';
 import { type Certificates, isPeerCertificate } from './certificates';
 import type { Forwarded, PeerChannel, PeerListener, PeerObserver, PeerService } from './contract';
@@ -56,7 +55,6 @@ export async function openPeerListener(options: PeerListenerOptions): Promise<Pe
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.3',
-    secureOptions: constants.SSL_OP_NO_TICKET, // a resumed session would stand on a certificate that was replaced
     ALPNProtocols: ['http/1.1'],
     handshakeTimeout: HANDSHAKE_MS,
     maxHeaderSize: HEADER_BYTES,

@@ -32,6 +32,9 @@ export class Replica {
   /** Where its public listener sends requests, and how; a body of theirs is streamed unless told otherwise. */
   target: { name: string; address: string } | undefined;
   way: Way = {};
+  /** What its public listener does with a request; sends it on unless told otherwise. */
+  serveOwn: (request: IncomingMessage, response: ServerResponse) => Promise<string> = (request, response) =>
+    this.forward(request, response);
   /** Outcomes of its public listener's requests, or codes of errors, in the order in which they ended. */
   readonly outcomes: string[] = [];
   readonly told: { forwarded: string[]; refused: string[] } = { forwarded: [], refused: [] };
@@ -60,23 +63,28 @@ export class Replica {
     const replica = new Replica(limits);
     if (files !== undefined) replica.secret.write(files);
     await replica.certificates.start();
-    replica.listener = await openPeerListener({
-      self: replica.name,
-      listen: { address: '127.0.0.1', port: 0 },
-      certificates: replica.certificates,
-      observer: replica.observer,
-      service: {
-        holds: (session, epoch) => replica.held.get(session) === epoch,
-        handlers: {
-          mcp: (request, response) => replica.serve(request, response),
-          forge: (request, response) => replica.serve(request, response),
-        },
-      },
-    });
+    await replica.open(0);
     replica.public = createServer((request, response) => void replica.#send(request, response));
     replica.public.listen(0, '127.0.0.1');
     await once(replica.public, 'listening');
     return replica;
+  }
+
+  /** Opens the peer listener: at the start, or again after it was closed. */
+  async open(port: number): Promise<void> {
+    this.listener = await openPeerListener({
+      self: this.name,
+      listen: { address: '127.0.0.1', port },
+      certificates: this.certificates,
+      observer: this.observer,
+      service: {
+        holds: (session, epoch) => this.held.get(session) === epoch,
+        handlers: {
+          mcp: (request, response) => this.serve(request, response),
+          forge: (request, response) => this.serve(request, response),
+        },
+      },
+    });
   }
 
   /** `host:port` of the peer listener. */
@@ -120,7 +128,7 @@ export class Replica {
     stripPeerHeaders(request);
     let outcome: string;
     try {
-      outcome = await this.forward(request, response);
+      outcome = await this.serveOwn(request, response);
     } catch (thrown) {
       outcome = thrown instanceof AppError ? thrown.code : String(thrown);
     }
