@@ -26,6 +26,7 @@ export const CHART_OWNED: readonly string[] = [
   'backend.runDir',
   'backend.namespace',
   'backend.installId',
+  'backend.owner',
   'backend.kubeconfig',
   'proxy.listen',
   'proxy.url',

@@ -42,6 +42,7 @@ export function openBackend(
     kube,
     namespace: backend.namespace,
     install: backend.installId,
+    ...(backend.owner === undefined ? {} : { owner: backend.owner }),
     run: randomBytes(8).toString('hex'),
     ...(caPem === undefined ? {} : { ca: caPem, caEnv: backend.caEnv }),
     maxStarting: backend.maxStarting,

@@ -132,6 +132,11 @@ const backend = z.strictObject({
   installId: labelValue()
     .prefault('forgejo-mcp')
     .describe('`pod`: the label value that marks the pods of this install; two installs in one namespace must differ.'),
+  owner: label()
+    .optional()
+    .describe(
+      "`pod`: a ConfigMap of the sessions' namespace that owns everything of sessions there, so that all of it goes with the ConfigMap. Default: nobody owns it.",
+    ),
   kubeconfig: path()
     .optional()
     .describe(

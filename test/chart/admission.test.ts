@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { PodSpec } from '../../src/config/server';
 import { podManifest } from '../../src/backends/pod/manifest';
-import { minimal, only, withMore } from '../support/chart';
+import { configFile, minimal, only, withMore } from '../support/chart';
 import { prepareHelm, render, type Manifest } from '../support/helm';
 import { serverSpec } from '../support/server-spec';
 
@@ -49,7 +49,7 @@ describe('the admission policies', () => {
     const other = render(minimal, { namespace: 'elsewhere' });
     const policies = [manifests, other].map((from) => from.filter(({ kind }) => /^Validating/.test(kind)));
     expect(new Set(policies.flat().map(({ kind, metadata }) => `${kind} ${metadata.name}`)).size).to.equal(8);
-    const { installId } = parse(only(manifests, 'ConfigMap').data['config.yaml'] as string).backend;
+    const { installId } = parse(configFile(manifests)).backend;
     expect(MADE).to.equal(`${installId as string}-pods-made`);
     for (const policy of policies[0].filter(({ kind }) => kind === 'ValidatingAdmissionPolicy')) {
       expect(expressions(policy)).to.include(`'app.kubernetes.io/instance': '${installId as string}'`);

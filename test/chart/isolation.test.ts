@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { podManifest } from '../../src/backends/pod/manifest';
 import { loadConfig } from '../../src/config/load';
-import { bearer, minimal, only, within, withMore } from '../support/chart';
+import { bearer, configFile, minimal, only, withMore, within } from '../support/chart';
 import { prepareHelm, render, type Manifest } from '../support/helm';
 
 const SESSIONS = 'mcp-forgejo-mcp-sessions';
@@ -17,7 +17,7 @@ before(prepareHelm);
 
 /** The pod that the gateway makes when it is configured by this rendering. */
 async function podOf(manifests: readonly Manifest[], component: 'session' | 'canary'): Promise<any> {
-  const written = parse(only(manifests, 'ConfigMap').data['config.yaml'] as string) as {
+  const written = parse(configFile(manifests)) as {
     backend: { namespace: string; installId: string };
   };
   const { servers } = await loadConfig({
@@ -62,6 +62,7 @@ describe("the gateway's rights", () => {
     expect(only(within(manifests, SESSIONS), 'Role').rules).to.deep.equal([
       { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },
+      { apiGroups: [''], resources: ['configmaps'], resourceNames: ['forgejo-mcp-sessions'], verbs: ['get'] },
     ]);
     expect(only(within(manifests, LOGINS), 'Role').rules).to.deep.equal([
       { apiGroups: [''], resources: ['secrets'], verbs: ['create', 'delete', 'get', 'list', 'update'] },
@@ -102,7 +103,7 @@ describe("the logins' namespace", () => {
   it('can be one that is there already', () => {
     const manifests = render(withMore({ records: { namespace: { create: false, name: 'logins' } } }));
     expect(within(manifests, 'logins').map(({ kind }) => kind)).to.have.members(['Role', 'RoleBinding']);
-    expect(parse(only(manifests, 'ConfigMap').data['config.yaml'] as string).store.namespace).to.equal('logins');
+    expect(parse(configFile(manifests)).store.namespace).to.equal('logins');
   });
 });
 
@@ -132,7 +133,7 @@ describe("the sessions' namespace", () => {
     expect(kinds).to.include.members(['Role', 'RoleBinding', 'ResourceQuota', 'LimitRange']);
     expect(kinds).not.to.include('Namespace');
     expect(within(manifests, SESSIONS)).to.deep.equal([]);
-    expect(parse(only(manifests, 'ConfigMap').data['config.yaml'] as string).backend.namespace).to.equal('agents');
+    expect(parse(configFile(manifests)).backend.namespace).to.equal('agents');
   });
 
   it('has room for more pods than the gateway has sessions, so that its own cap is met first', () => {

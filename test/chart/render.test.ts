@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { loadKeys } from '../../src/config/key-files';
 import { loadConfig, type Config } from '../../src/config/load';
-import { bearer, minimal, names, only, within, withMore } from '../support/chart';
+import { bearer, configFile, minimal, names, only, withMore, within } from '../support/chart';
 import { CHART, helm, prepareHelm, render, type Manifest } from '../support/helm';
 
 /** The gateway's own reading of the file that the chart gives it. */
@@ -14,7 +14,7 @@ async function gatewayConfig(manifests: readonly Manifest[]): Promise<Config> {
   const folder = await mkdtemp(join(tmpdir(), 'fmo-chart-'));
   try {
     const file = join(folder, 'config.yaml');
-    await writeFile(file, only(manifests, 'ConfigMap').data['config.yaml'] as string);
+    await writeFile(file, configFile(manifests));
     return await loadConfig({ file, env: {} });
   } finally {
     await rm(folder, { recursive: true });
@@ -36,6 +36,7 @@ describe('the chart with the least values', () => {
   it('renders these objects and no others', () => {
     expect(names(manifests)).to.deep.equal(
       [
+        'ConfigMap mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
         'ConfigMap mcp/forgejo-mcp-gateway',
         'CustomResourceDefinition /mcpservers.forgejo-mcp-operator.dev',
         'CustomResourceDefinition /mcpsessions.forgejo-mcp-operator.dev',
@@ -355,7 +356,7 @@ describe('the values', () => {
         expect(value.length, value).to.be.at.most(63);
       }
     }
-    const config = (from: Manifest[]): any => parse(only(from, 'ConfigMap').data['config.yaml'] as string);
+    const config = (from: Manifest[]): any => parse(configFile(from));
     const other = of(`n${'s'.repeat(61)}t`);
     expect(config(manifests).backend.installId).not.to.equal(config(other).backend.installId);
     expect(config(manifests).backend.namespace).not.to.equal(config(other).backend.namespace);

@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import type { PodSpec } from '../../src/config/server';
 import { podManifest, type PodManifestOptions } from '../../src/backends/pod/manifest';
 import { Account, type ApiAnswer } from '../support/account';
-import { bearer, only } from '../support/chart';
+import { bearer, configFile, only } from '../support/chart';
 import { apply, busybox, createNamespace, deleteNamespaces, kubectl } from '../support/cluster';
 import { prepareHelm, render } from '../support/helm';
 import { serverSpec } from '../support/server-spec';
@@ -73,7 +73,7 @@ describe('the admission policy of an install', () => {
         subjects: [{ kind: 'ServiceAccount', name: account, namespace }],
       },
     );
-    const config = parse(only(manifests, 'ConfigMap').data['config.yaml'] as string) as {
+    const config = parse(configFile(manifests)) as {
       backend: { installId: string };
     };
     const made = {

@@ -5,7 +5,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { minimal, withMore } from '../support/chart';
-import { apply, busybox, createNamespace, deleteNamespaces, get, kubectl, loadImage, run } from '../support/cluster';
+import {
+  apply,
+  busybox,
+  createNamespace,
+  deleteNamespaces,
+  get,
+  helmCommand,
+  kubectl,
+  loadImage,
+  run,
+} from '../support/cluster';
 import { CHART, prepareHelm, render } from '../support/helm';
 import { until } from '../support/until';
 
@@ -19,17 +29,7 @@ describe('the chart on a cluster', () => {
   let values: Record<string, unknown>;
   let firstKeys: unknown;
 
-  const helm = (into: string, ...args: string[]): Promise<string> =>
-    run(
-      'env',
-      [
-        ...['CACHE', 'CONFIG', 'DATA'].map((of) => `HELM_${of}_HOME=${home}`),
-        'helm',
-        ...args,
-        ...['--namespace', into],
-      ],
-      { deadline: 240_000 },
-    );
+  const helm = (into: string, ...args: string[]): Promise<string> => helmCommand([...args, '--namespace', into]);
   const install = (more: Record<string, unknown> = {}): Promise<string> => {
     const file = join(home, 'values.json');
     return writeFile(file, JSON.stringify(withMore({ ...values, ...more }))).then(() =>
@@ -127,6 +127,7 @@ describe('the chart on a cluster', () => {
 
   it('gives the gateway pods in the sessions’ namespace, Secrets in the logins’, and nothing anywhere else', async () => {
     expect((await canI(sessions)).sort()).to.deep.equal([
+      `configmaps [] [${release}-sessions] [get]`,
       'pods [] [] [create delete list watch]',
       'pods/attach [] [] [create get]',
     ]);

@@ -16,6 +16,8 @@ interface Right {
   /** `<resource>` of the core API or `<resource>.<group>`, with its subresource: `pods/attach`. */
   readonly resource: string;
   readonly verbs: readonly string[];
+  /** Only for the objects of these names, which follow the release's. */
+  readonly names?: readonly string[];
   /** Verbs that the API server checks inside of another request, which its log does not show; a test of their own shows that they are needed. */
   readonly inside?: readonly string[];
 }
@@ -36,6 +38,7 @@ const HOLDERS: readonly Holder[] = [
     rights: [
       { in: 'sessions', resource: 'pods', verbs: ['create', 'delete', 'list', 'watch'] },
       { in: 'sessions', resource: 'pods/attach', verbs: ['get'], inside: ['create'] },
+      { in: 'sessions', resource: 'configmaps', verbs: ['get'], names: ['sessions'] },
       { in: 'logins', resource: 'secrets', verbs: ['create', 'delete', 'get', 'list', 'update'] },
       { in: 'logins', resource: 'leases.coordination.k8s.io', verbs: ['create', 'get', 'update'] },
     ],
@@ -158,7 +161,13 @@ describe('least privilege', function () {
   after(() => deleteNamespaces(...made));
 
   /** Whether the API server would let the account. */
-  const allowed = async (account: Account, place: Place, resource: string, verb: string): Promise<boolean> => {
+  const allowed = async (
+    account: Account,
+    place: Place,
+    resource: string,
+    verb: string,
+    named?: string,
+  ): Promise<boolean> => {
     const [whole, ...group] = resource.split('.');
     const [name, subresource] = whole.split('/');
     const [subname, ...subgroup] = (subresource ?? '').split('.');
@@ -167,6 +176,7 @@ describe('least privilege', function () {
       group: [...group, ...subgroup].join('.'),
       resource: name,
       ...(subname === '' ? {} : { subresource: subname }),
+      ...(named === undefined ? {} : { name: named }),
       verb,
     };
     const { status, body } = await account.ask('POST', '/apis/authorization.k8s.io/v1/selfsubjectaccessreviews', {
@@ -273,7 +283,19 @@ describe('least privilege', function () {
       });
 
       it('these are all that the API server knows of', async () => {
-        expect(await among(account, await everything())).to.have.members(lines([...holder.rights, ...EVERYBODY]));
+        const whole = holder.rights.filter(({ names }) => names === undefined);
+        expect(await among(account, await everything())).to.have.members(lines([...whole, ...EVERYBODY]));
+      });
+
+      it('what is for objects by name is for no others', async () => {
+        for (const { in: place, resource, verbs, names = [] } of holder.rights) {
+          for (const verb of names.length === 0 ? [] : verbs) {
+            for (const one of names) {
+              expect(await allowed(account, place, resource, verb, `${app.release}-${one}`), one).to.equal(true);
+            }
+            expect(await allowed(account, place, resource, verb, 'kube-root-ca.crt')).to.equal(false);
+          }
+        }
       });
 
       const never = [...NEVER, ...(holder.name === 'gateway' ? NEVER_OF_THE_GATEWAY : [])];

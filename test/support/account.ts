@@ -13,11 +13,15 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export class Account {
   readonly #server: string;
+  readonly #ca: Buffer;
+  readonly #token: string;
   readonly #dispatcher: Agent;
   readonly #headers: Readonly<Record<string, string>>;
 
   private constructor(server: string, ca: Buffer, token: string) {
     this.#server = server;
+    this.#ca = ca;
+    this.#token = token;
     this.#dispatcher = new Agent({ connect: { ca } });
     this.#headers = { authorization: `Bearer ${token}`, accept: 'application/json' };
   }
@@ -30,6 +34,19 @@ export class Account {
     const { server, 'certificate-authority-data': ca } = config.clusters[0].cluster;
     const token = await kubectl(['-n', namespace, 'create', 'token', name]);
     return new Account(server, Buffer.from(ca, 'base64'), token.trim());
+  }
+
+  /** A configuration file's text for programs that act as the account. */
+  kubeconfig(): string {
+    const cluster = { server: this.#server, 'certificate-authority-data': this.#ca.toString('base64') };
+    return JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'cluster', cluster }],
+      users: [{ name: 'account', user: { token: this.#token } }],
+      contexts: [{ name: 'context', context: { cluster: 'cluster', user: 'account' } }],
+      'current-context': 'context',
+    });
   }
 
   /** One request. A body that is an array is a JSON Patch. */

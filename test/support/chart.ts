@@ -51,6 +51,13 @@ export function only(manifests: readonly Manifest[], kind: string, name?: string
   return found[0];
 }
 
+/** The configuration file that the gateway is given. */
+export function configFile(manifests: readonly Manifest[]): string {
+  const found = manifests.find(({ kind, data }) => kind === 'ConfigMap' && data?.['config.yaml'] !== undefined);
+  if (found === undefined) throw new Error('no ConfigMap has a configuration file');
+  return found.data['config.yaml'] as string;
+}
+
 /** The objects in a namespace, and the namespace itself. */
 export function within(manifests: readonly Manifest[], namespace: string): Manifest[] {
   return manifests.filter(

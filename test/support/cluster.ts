@@ -4,6 +4,8 @@
  */
 import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until } from './until';
 
@@ -101,6 +103,17 @@ export function run(command: string, args: readonly string[], options: RunOption
 /** kubectl's output. */
 export const kubectl = (args: readonly string[], options?: RunOptions): Promise<string> =>
   run('kubectl', args, options);
+
+/** Helm's output. It has a home of its own each time, so that no setting of this machine's user counts. */
+export async function helmCommand(args: readonly string[], options?: RunOptions): Promise<string> {
+  const home = await mkdtemp(join(tmpdir(), 'fmo-helm-'));
+  const homes = ['CACHE', 'CONFIG', 'DATA'].map((of) => `HELM_${of}_HOME=${home}`);
+  try {
+    return await run('env', [...homes, 'helm', ...args], { deadline: 240_000, ...options });
+  } finally {
+    await rm(home, { recursive: true });
+  }
+}
 
 /** An object as the API server has it now. */
 export async function get<T = any>(kind: string, name: string, namespace = 'default'): Promise<T> {

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { request } from 'undici';
 import type { Account } from '../../scripts/seed-forge';
-import { apply, cluster, get, kubectl, loadImage, onNode, restart, run, type Component } from './cluster';
+import { apply, cluster, get, helmCommand, kubectl, loadImage, onNode, restart, run, type Component } from './cluster';
 import { deployForge, type ClusterForge } from './cluster-forge';
 import { Logins } from './logins';
 import { McpClient } from './mcp';
@@ -112,22 +112,6 @@ export class Installed {
     return kubectl(args);
   }
 
-  /** Helm with a home of its own, so that no setting of this machine's user counts. */
-  async helm(...args: string[]): Promise<string> {
-    const home = await mkdtemp(join(tmpdir(), 'fmo-helm-'));
-    try {
-      return await run(
-        'env',
-        [...['CACHE', 'CONFIG', 'DATA'].map((of) => `HELM_${of}_HOME=${home}`), 'helm', ...args],
-        {
-          deadline: 200_000,
-        },
-      );
-    } finally {
-      await rm(home, { recursive: true });
-    }
-  }
-
   /** The Secret with the applications' secrets, `helm upgrade --install` with the tests' values, and readiness. */
   async install(): Promise<void> {
     await this.keepApplicationSecrets();
@@ -144,17 +128,10 @@ export class Installed {
     try {
       const file = join(folder, 'values.json');
       await writeFile(file, JSON.stringify(values));
-      await this.helm(
-        ...[
-          'upgrade',
-          '--install',
-          this.release,
-          join(root, 'charts/forgejo-mcp-operator'),
-          '--namespace',
-          this.namespace,
-        ],
-        ...['--values', file, '--wait', '--timeout', '120s'],
-      );
+      await helmCommand([
+        ...['upgrade', '--install', this.release, join(root, 'charts/forgejo-mcp-operator')],
+        ...['--namespace', this.namespace, '--values', file, '--wait', '--timeout', '120s'],
+      ]);
     } finally {
       await rm(folder, { recursive: true });
     }
@@ -164,7 +141,7 @@ export class Installed {
   }
 
   async uninstall(): Promise<void> {
-    await this.helm('uninstall', this.release, '--namespace', this.namespace, '--wait', '--timeout', '120s');
+    await helmCommand(['uninstall', this.release, '--namespace', this.namespace, '--wait', '--timeout', '120s']);
   }
 
   /** The pod that runs the client's session. */

@@ -22,6 +22,8 @@ describe('pod driver and a cluster that misbehaves', () => {
   let asked: Pod[];
   let version: number;
   let history: { readonly version: number; readonly line: string }[];
+  /** UID of the ConfigMap that owns pods, where there is one. */
+  let owner: string | undefined;
   /** What the cluster makes of a pod. */
   let run: (pod: Pod) => void;
 
@@ -49,6 +51,7 @@ describe('pod driver and a cluster that misbehaves', () => {
     version = 1;
     history = [];
     stream = undefined;
+    owner = undefined;
     run = running;
     api.handle = serve;
     api.refuse(403, statusBody(403, 'Forbidden', 'pods/attach is forbidden'));
@@ -81,6 +84,9 @@ describe('pod driver and a cluster that misbehaves', () => {
       pods.delete(name);
       json(response, 200, '{"kind":"Status"}');
       event('DELETED', pod);
+    } else if (call.path === '/api/v1/namespaces/n/configmaps/o') {
+      if (owner === undefined) return status(response, 404, 'NotFound', 'configmaps "o" not found');
+      json(response, 200, JSON.stringify({ metadata: { name: 'o', uid: owner } }));
     } else if (call.query.has('watch')) {
       stream = response;
       response.writeHead(200).flushHeaders();
@@ -126,6 +132,33 @@ describe('pod driver and a cluster that misbehaves', () => {
     const error = await open({ pod: { userNamespaces: 'on' } });
     expect(error.code).to.equal('BACKEND_REFUSED');
     expect(error.message).to.include('userNamespaces');
+  });
+
+  describe('an owner of pods', () => {
+    beforeEach(async () => {
+      await backend.stop();
+      backend = new PodBackend({ kube: api.kube(), namespace: 'n', install: 'i', run: 'r', owner: 'o', log, clock });
+    });
+
+    it('owns sessions and canaries, and is read for each: another of the same name owns what comes after it', async () => {
+      owner = 'first';
+      await open(auto);
+      owner = 'second';
+      await open(auto);
+      const reference = { apiVersion: 'v1', kind: 'ConfigMap', name: 'o' };
+      expect(asked.map((pod) => pod.metadata.ownerReferences)).to.deep.equal([
+        [{ ...reference, uid: 'first' }],
+        [{ ...reference, uid: 'first' }],
+        [{ ...reference, uid: 'second' }],
+      ]);
+    });
+
+    it('that is not there means that the install is going: BACKEND_REFUSED, and no pod is made', async () => {
+      const error = await open();
+      expect(error.code).to.equal('BACKEND_REFUSED');
+      expect(error.detail).to.include('configmaps "o" not found');
+      expect(asked).to.deep.equal([]);
+    });
   });
 
   describe('user namespaces on auto', () => {

@@ -17,7 +17,11 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "url" (printf "https://%s.%s.svc:%s" (include "fmo.proxy" .) .Release.Namespace (include "fmo.port.proxy" .))
     "keyFile" "/etc/forgejo-mcp-operator/keys/capability.key")
   "ops" (dict "listen" (include "fmo.listen" (dict "root" . "port" "ops")))
-  "backend" (dict "kind" "pod" "namespace" (include "fmo.sessionsNamespace" .) "installId" (include "fmo.install" .))
+  "backend" (dict
+    "kind" "pod"
+    "namespace" (include "fmo.sessionsNamespace" .)
+    "installId" (include "fmo.install" .)
+    "owner" (include "fmo.sessionsOwner" .))
   "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
 -}}

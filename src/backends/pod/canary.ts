@@ -70,8 +70,12 @@ export class UserNamespaces {
     );
     running.catch(() => undefined);
     try {
+      const owner = await pods.owner(budget.signal);
       const made = await pods.create(
-        podManifest({ name, namespace, install, run, component: 'canary', server, userNamespace: true }),
+        podManifest({
+          ...{ name, namespace, install, run, component: 'canary', server, userNamespace: true },
+          ...(owner === undefined ? {} : { owner }),
+        }),
         budget.signal,
       );
       if (!made.userNamespace) return this.#off('the API server does not know user namespaces');

@@ -50,6 +50,8 @@ export interface PodBackendOptions extends Trust {
   readonly namespace: string;
   /** Names the install: pods of another one are never touched. */
   readonly install: string;
+  /** A ConfigMap of the namespace that owns every pod: whoever deletes it removes them. Nobody does unless set. */
+  readonly owner?: string;
   /** Names this run of the gateway; random, never used again. */
   readonly run: string;
   /** Pods that may be starting at once. */
@@ -78,7 +80,10 @@ export class PodBackend implements Backend {
     this.#clock = clock;
     this.#slots = new Slots(options.maxStarting ?? STARTING_MAX);
     this.#watch = new PodWatch({ kube, clock, log, namespace, selector: installSelector(install) });
-    this.#pods = new Pods({ kube, watch: this.#watch, clock, log, namespace, install, run });
+    this.#pods = new Pods({
+      ...{ kube, watch: this.#watch, clock, log, namespace, install, run },
+      ...(options.owner === undefined ? {} : { owner: options.owner }),
+    });
     this.#userNamespaces = new UserNamespaces({
       pods: this.#pods,
       watch: this.#watch,
@@ -169,7 +174,10 @@ export class PodBackend implements Backend {
   async #start(spec: BackendSpec, budget: Budget, start: Start): Promise<BackendLink> {
     const { namespace, install, run, log } = this.#options;
     const { server, session, user } = spec;
-    const userNamespace = await abortable(this.#userNamespaces.decide(server), budget.signal);
+    const [userNamespace, owner] = await Promise.all([
+      abortable(this.#userNamespaces.decide(server), budget.signal),
+      this.#pods.owner(budget.signal),
+    ]);
     const pod = podName(session, podSuffix());
     const clock = this.#clock;
     start.began(clock.now());
@@ -188,6 +196,7 @@ export class PodBackend implements Backend {
         session,
         user,
         userNamespace,
+        ...(owner === undefined ? {} : { owner }),
       }),
       budget.signal,
     );

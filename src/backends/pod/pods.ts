@@ -1,11 +1,12 @@
 /** The pods that this run made: created once, removed for certain. Whatever of ours the watch shows that nobody owns is removed as well. */
-import type { V1Pod } from '@kubernetes/client-node';
+import type { V1OwnerReference, V1Pod } from '@kubernetes/client-node';
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { Slots } from '../slots';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
+import { configMapOwner } from '../../kube/owner';
 import { installSelector, labelValue } from './names';
 import { type PodState, podState } from './pod-state';
 import { createError, unavailable } from './refusal';
@@ -31,6 +32,8 @@ export interface PodsOptions {
   readonly namespace: string;
   readonly install: string;
   readonly run: string;
+  /** The ConfigMap that owns them. */
+  readonly owner?: string;
 }
 
 export class Pods {
@@ -44,6 +47,18 @@ export class Pods {
     this.#options = options;
     this.#run = labelValue(options.run);
     options.watch.onPod = (state) => this.#look(state);
+  }
+
+  /** Who a pod that is made now belongs to, besides its session; undefined where nobody. Errors: as of {@link create}. */
+  async owner(signal: AbortSignal): Promise<V1OwnerReference | undefined> {
+    const { kube, namespace, owner } = this.#options;
+    if (owner === undefined) return undefined;
+    try {
+      return await configMapOwner(kube, namespace, owner, { signal });
+    } catch (thrown) {
+      if (signal.aborted) throw signal.reason;
+      throw createError(fromFault(thrown));
+    }
   }
 
   /**
