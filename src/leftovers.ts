@@ -23,7 +23,8 @@ export interface Leftovers {
 /** Puts the records right and removes the children. What cannot be removed now must not keep the gateway from serving; rejects as the store does. */
 export async function removeLeftovers({ store, backend, sleepMs, log, metrics, signal }: Leftovers): Promise<void> {
   const at = Date.now();
-  const { hibernated, abandoned } = await store.recover(at, at + sleepMs);
+  const nothing = { hibernated: 0, abandoned: 0 };
+  const { hibernated, abandoned } = (await store.upkeep?.recover(at, at + sleepMs)) ?? nothing;
   const late = AbortSignal.timeout(LEFTOVERS_MS);
   try {
     const removed = await abortable(backend.removeOrphans(), AbortSignal.any([signal, late]));

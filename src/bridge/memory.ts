@@ -17,8 +17,10 @@ export interface Remembered {
   readonly subscriptions: readonly string[];
 }
 
-/** Characters that may be remembered of one session; of one that asks for more a child cannot be replaced. */
+/** Characters, subscriptions, and characters of each that may be remembered of one session; of one that asks for more a child cannot be replaced. */
 const MAX_LENGTH = 65_536;
+const MAX_SUBSCRIPTIONS = 256;
+const MAX_URI = 2_048;
 /** Subscriptions that are taken out side by side when a child is told what the one before knew. */
 const AT_ONCE = 16;
 
@@ -79,7 +81,11 @@ export class Memory {
   }
 
   #set(remembered: Remembered): void {
-    this.#isOverfull = JSON.stringify(remembered).length > MAX_LENGTH;
+    const { subscriptions } = remembered;
+    this.#isOverfull =
+      subscriptions.length > MAX_SUBSCRIPTIONS ||
+      subscriptions.some(({ length }) => length > MAX_URI) ||
+      JSON.stringify(remembered).length > MAX_LENGTH;
     this.#remembered = remembered;
   }
 }

@@ -83,6 +83,11 @@ export class KubeObjects<T extends KubeObject> {
     return this.#kube.json<T>({ method: HttpMethod.GET, path: this.#at(name) }, limits);
   }
 
+  /** Rejects unless such objects can be listed now. */
+  async check(limits?: CallOptions): Promise<void> {
+    await this.#kube.json({ method: HttpMethod.GET, path: this.#path, query: { limit: '1' } }, limits);
+  }
+
   /** Every object that the label selector finds, all pages of one moment. `limits.timeout` is for each page. */
   async list(selector = '', limits?: CallOptions): Promise<readonly T[]> {
     const found: T[] = [];

@@ -2,6 +2,7 @@
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { EndReason, SessionChange, SessionRecord, SessionStore } from './ports';
+import { ended } from './refusals';
 import { within } from './within';
 
 /** Milliseconds for one call of the store. */
@@ -30,19 +31,25 @@ export class Ledger {
   #pause = RETRY_FIRST_MS;
   readonly #over = new AbortController();
 
-  constructor(store: SessionStore, clock: Clock) {
+  readonly #lost: (name: string) => void;
+
+  /** @param lost told of a session of which nothing can be recorded any more: it has ended, or is another process's. */
+  constructor(store: SessionStore, clock: Clock, lost: (name: string) => void = () => undefined) {
     this.#store = store;
     this.#clock = clock;
+    this.#lost = lost;
   }
 
   /** Records a new session. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown. */
-  insert(record: SessionRecord): Promise<void> {
+  insert(record: SessionRecord): Promise<SessionRecord> {
     return this.#deadline(this.#store.insert(record));
   }
 
-  /** A live read. Rejects with `STORE_UNAVAILABLE`. */
-  get(name: string): Promise<SessionRecord | undefined> {
-    return this.#deadline(this.#store.get(name));
+  /** A live read of a session that lives. Rejects with `STORE_UNAVAILABLE`. */
+  async live(name: string): Promise<SessionRecord | undefined> {
+    const record = await this.#deadline(this.#store.get(name));
+    // An end that waits to be recorded is one all the same.
+    return record?.state === 'ended' || this.#waiting.get(name)?.kind === 'end' ? undefined : record;
   }
 
   /** See {@link SessionStore.claim}. */
@@ -52,9 +59,10 @@ export class Ledger {
 
   /** Ends sleeping sessions whose time is up, and removes old records; a failure leaves them for the next time. */
   async tidy(now: number, keptFrom: number): Promise<void> {
-    const { signal } = this.#over;
-    await this.#deadline(this.#store.expire(now)).catch(() => undefined);
-    if (!signal.aborted) await this.#deadline(this.#store.purge(keptFrom)).catch(() => undefined);
+    const { upkeep } = this.#store;
+    if (upkeep === undefined) return;
+    await this.#deadline(upkeep.expire(now)).catch(() => undefined);
+    if (!this.#over.signal.aborted) await this.#deadline(upkeep.purge(keptFrom)).catch(() => undefined);
   }
 
   /** Records an end, now or as soon as the store can. */
@@ -71,15 +79,18 @@ export class Ledger {
 
   /**
    * Records a change, and what waits of the same session with it. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown, and it is not
-   * tried again.
+   * tried again. Rejects with `SESSION_ENDED` where nothing can be recorded of the session any more.
    */
   async write(name: string, change: SessionChange): Promise<void> {
     if (this.#applying?.name === name) await this.#applying.done;
     const before = this.#waiting.get(name);
     const whole = before?.kind === 'update' ? { ...before.change, ...change } : change;
-    await this.#deadline(this.#store.update(name, whole));
+    const isOurs = await this.#deadline(this.#store.update(name, whole));
     if (before !== undefined && this.#waiting.get(name) === before && before.kind === 'update')
       this.#waiting.delete(name);
+    if (isOurs) return;
+    this.#lost(name);
+    throw ended();
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */
@@ -133,10 +144,9 @@ export class Ledger {
     }
   }
 
-  #apply(name: string, change: Change): Promise<void> {
-    return change.kind === 'end'
-      ? this.#store.end(name, change.reason, change.at)
-      : this.#store.update(name, change.change);
+  async #apply(name: string, change: Change): Promise<void> {
+    if (change.kind === 'end') await this.#store.end(name, change.reason, change.at);
+    else if (!(await this.#store.update(name, change.change))) this.#lost(name);
   }
 
   #deadline<T>(work: Promise<T>): Promise<T> {

@@ -69,7 +69,7 @@ export class Lookup {
     const { ids, ledger, table, clock } = this.#options;
     if (!ids.verify(id)) throw refusals.unknown();
     const name = sessionName(id);
-    const record = await ledger.get(name);
+    const record = await ledger.live(name);
     const meanwhile = table.byId(id);
     if (meanwhile !== undefined) return meanwhile;
     if (record?.state !== 'hibernated' || (record.expiresAt ?? Infinity) <= clock.wall()) throw this.#endedNow();

@@ -54,6 +54,8 @@ export interface SpawnRequest {
   readonly server: ServerSpec;
   /** Which child of its session this is: counts up, from 1. */
   readonly generation: number;
+  /** See {@link SessionRecord.uid}. */
+  readonly uid?: string;
   /** Told where the child runs, before it is spoken to. */
   readonly placed: (place: ChildPlace) => void;
 }
@@ -81,6 +83,10 @@ export interface SessionRecord {
   readonly state: RecordedState;
   /** Which child it has, or had last; counts up. Whoever has a higher one than another is the one that is right. */
   readonly generation: number;
+  /** The process that has it, in stores that several share; absent where none does. */
+  readonly holder?: string;
+  /** The record's own identity, in stores that have one: what a child is to be removed with. */
+  readonly uid?: string;
   readonly child?: ChildPlace;
   /** What another child of it is to be told; absent for one that cannot be replaced. */
   readonly remembered?: Remembered;
@@ -92,28 +98,41 @@ export interface SessionRecord {
   readonly endReason?: EndReason;
 }
 
-/** What changes in a record while its session lives; `child` is taken out by a null. */
+/** What changes in a record while its session lives; `child` is taken out by a null, and so is `holder` by a process that gives the session up. */
 export type SessionChange = Partial<
   Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt'> & {
     readonly child: ChildPlace | null;
+    readonly holder: null;
   }
 >;
 
 /** Where records are kept. Every method rejects with `STORE_UNAVAILABLE` when it cannot tell. One suite: `test/contract/session-store.ts`. */
 export interface SessionStore {
-  /** Records a new live session. */
-  insert(record: SessionRecord): Promise<void>;
-  /** Marks a session ended; idempotent, the first reason stays. */
+  /** Records a new live session, as this process's own. Resolves with the record as it stands. */
+  insert(record: SessionRecord): Promise<SessionRecord>;
+  /** Marks a session of this process's own ended; idempotent, the first reason stays. */
   end(name: string, reason: EndReason, at: number): Promise<void>;
-  /** Records a change of a live session; ignored once it has ended. */
-  update(name: string, change: SessionChange): Promise<void>;
   /**
-   * Takes a sleeping session over, by making its generation one higher. Resolves with the new record, undefined where it does not sleep with this generation
-   * any more, so that of many who try at once one succeeds.
+   * Records a change of a live session. Resolves with whether it took effect: false where the session has ended, was removed, or belongs to another process by now.
+   */
+  update(name: string, change: SessionChange): Promise<boolean>;
+  /**
+   * Makes a live session this process's own, and its generation one higher. Whether it may be taken, because it sleeps and is nobody's, or because its
+   * holder is dead, the caller knows. Resolves with the new record, undefined where it has ended or is of another generation by now, so that of many who try at once
+   * one succeeds.
    */
   claim(name: string, generation: number): Promise<SessionRecord | undefined>;
   /** A live read. */
   get(name: string): Promise<SessionRecord | undefined>;
+  /** Readiness. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+  /** What this process has to see to itself; absent where an operator does. */
+  readonly upkeep?: SessionUpkeep;
+}
+
+/** What becomes of records of which no process thinks any more. */
+export interface SessionUpkeep {
   /**
    * Puts right what a run left behind that did not stop in order; called once at start. Sessions whose child can be replaced sleep, until `expiresAt`, the
    * others are `abandoned`.
@@ -123,9 +142,6 @@ export interface SessionStore {
   expire(at: number): Promise<number>;
   /** Removes records that ended before `before`. */
   purge(before: number): Promise<number>;
-  /** Readiness. */
-  check(): Promise<void>;
-  close(): Promise<void>;
 }
 
 /** How many sessions of an earlier run there were. */

@@ -80,7 +80,7 @@ export class Registry implements Sessions {
     this.#options = options;
     this.#clock = options.clock;
     this.#table = new Table(options.observer);
-    this.#ledger = new Ledger(options.store, options.clock);
+    this.#ledger = new Ledger(options.store, options.clock, (name) => this.#lost(name));
     const common = { ...options, table: this.#table, ledger: this.#ledger };
     this.#places = new Places(common);
     this.#lookup = new Lookup({
@@ -218,7 +218,9 @@ export class Registry implements Sessions {
       session,
       spawn: this.#options.spawn,
       clock: this.#clock,
-      record: () => this.#ledger.insert(record),
+      record: async () => {
+        session.record = await this.#ledger.insert(record);
+      },
       up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
       failed: () => this.#remove(session, session.startEnded ?? 'start-failed'),
     };
@@ -331,6 +333,12 @@ export class Registry implements Sessions {
     this.#options.observer.ended(session.record, reason);
   }
 
+  /** The session is none of this process's any more; what becomes of it others have recorded. */
+  #lost(name: string): void {
+    const session = this.#table.named(name);
+    if (session?.state === 'active') void this.#close(session, 'lost');
+  }
+
   /** Its child ends, and the session sleeps; where too many sleep, others end. */
   #hibernate(session: Session, why: SleepReason): void {
     void this.#sleep.hibernate(session, why);
@@ -385,7 +393,7 @@ export class Registry implements Sessions {
     }
     const change = this.#sleep.asleep(session);
     await this.#close(session, 'stopped');
-    this.#ledger.update(session.name, { ...change, generation: session.generation });
+    this.#ledger.update(session.name, { ...change, holder: null });
     this.#options.observer.hibernated(session.record, 'stopped');
   }
 }

@@ -41,10 +41,14 @@ export async function start<T>(options: StartOptions<T>, signal: AbortSignal): P
     await record();
     abort.signal.throwIfAborted();
     const { name, auth, server, generation } = session;
+    const { uid } = session.record;
     const placed = (place: ChildPlace): void => {
       session.child = place;
     };
-    spawning = spawn({ session: name, auth, server, generation, placed }, abort.signal);
+    spawning = spawn(
+      { session: name, auth, server, generation, placed, ...(uid === undefined ? {} : { uid }) },
+      abort.signal,
+    );
     const channel = await unlessAborted(spawning, abort.signal);
     abort.signal.throwIfAborted(); // given up in the moment between
     return up(channel);

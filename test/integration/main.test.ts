@@ -83,8 +83,11 @@ describe('the program', function () {
       auth: { mode: 'bearer' },
       http: { listen: `127.0.0.1:${String(port)}` },
       ops: { listen: `127.0.0.1:${String(ops)}` },
-      server: { command: [await childCommand('fixture-child')], forgejo: { url: forgeUrl }, stopGrace: '1s' },
       ...settings,
+      server: {
+        ...{ command: [await childCommand('fixture-child')], forgejo: { url: forgeUrl }, stopGrace: '1s' },
+        ...(settings.server as object | undefined),
+      },
     };
     await writeFile(file, JSON.stringify(config));
     const program = run(['--config', file]);
@@ -239,7 +242,7 @@ describe('the program', function () {
     await until('the child to be gone', async () => !alive(pid));
   });
 
-  it('removes the children of a run that was killed, and answers 404 for its sessions', async () => {
+  it('removes the children of a run that was killed, and its sessions go on with others: 200', async () => {
     const killed = await serve();
     const client = await connect(killed.url);
     const pid = await pidOf(client);
@@ -250,9 +253,26 @@ describe('the program', function () {
     const again = new McpClient(next.url, TOKEN);
     clients.push(again);
     again.sessionId = client.sessionId;
-    const answer = await again.call('echo', { text: 'x' });
-    expect(answer.status).to.equal(404);
-    expect(answer.answer?.error?.code).to.equal(-32001);
+    expect(await again.text('echo', { text: 'x' })).to.equal('x');
+    expect(await pidOf(again)).to.not.equal(pid);
+  });
+
+  it('goes on with its sessions after a stop in order, and answers 404 for those that cannot sleep', async () => {
+    for (const stateful of [false, true]) {
+      const stopped = await serve({ server: { stateful } });
+      const client = await connect(stopped.url);
+      stopped.process.kill('SIGTERM');
+      expect(await stopped.exited).to.equal(0);
+      const next = await serve({ server: { stateful } });
+      const again = new McpClient(next.url, TOKEN);
+      clients.push(again);
+      again.sessionId = client.sessionId;
+      const answer = await again.call('echo', { text: 'x' });
+      expect(answer.status).to.equal(stateful ? 404 : 200);
+      if (stateful) expect(answer.answer?.error?.code).to.equal(-32001);
+      next.process.kill('SIGTERM');
+      await next.exited;
+    }
   });
 
   it('runs on when its log cannot be written', async () => {

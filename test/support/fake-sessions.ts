@@ -13,6 +13,7 @@ import type {
   SessionObserver,
   SessionRecord,
   SessionStore,
+  SessionUpkeep,
   SleepReason,
   SpawnRequest,
 } from '../../src/sessions/ports';
@@ -83,6 +84,12 @@ export class SessionLog implements SessionObserver {
   }
 }
 
+/** A store's upkeep, which it must have. */
+export function upkeepOf({ upkeep }: SessionStore): SessionUpkeep {
+  if (upkeep === undefined) throw new Error('the store has no upkeep');
+  return upkeep;
+}
+
 /** A store whose failures a test turns on and off. */
 export class BreakableStore implements SessionStore {
   readonly inner = openSqliteSessionStore(':memory:');
@@ -96,9 +103,11 @@ export class BreakableStore implements SessionStore {
   readonly update = (name: string, change: SessionChange) => this.#through(() => this.inner.update(name, change));
   readonly claim = (name: string, generation: number) => this.#through(() => this.inner.claim(name, generation));
   readonly get = (name: string) => this.#through(() => this.inner.get(name));
-  readonly recover = (at: number, expiresAt: number) => this.#through(() => this.inner.recover(at, expiresAt));
-  readonly expire = (at: number) => this.#through(() => this.inner.expire(at));
-  readonly purge = (before: number) => this.#through(() => this.inner.purge(before));
+  readonly upkeep: SessionUpkeep = {
+    recover: (at, expiresAt) => this.#through(() => upkeepOf(this.inner).recover(at, expiresAt)),
+    expire: (at) => this.#through(() => upkeepOf(this.inner).expire(at)),
+    purge: (before) => this.#through(() => upkeepOf(this.inner).purge(before)),
+  };
   readonly check = () => this.#through(() => this.inner.check());
   readonly close = () => this.inner.close();
 

@@ -1,16 +1,25 @@
 /** Session records in memory, in the contract of `test/contract/session-store.ts`. */
 import { AppError } from '../../src/errors';
-import type { EndReason, Recovered, SessionChange, SessionRecord, SessionStore } from '../../src/sessions/ports';
+import type {
+  EndReason,
+  Recovered,
+  SessionChange,
+  SessionRecord,
+  SessionStore,
+  SessionUpkeep,
+} from '../../src/sessions/ports';
 
-export class MemoryStore implements SessionStore {
+export class MemoryStore implements SessionStore, SessionUpkeep {
+  readonly upkeep = this;
   readonly records = new Map<string, SessionRecord>();
   /** Set: every call fails. */
   down = false;
 
-  async insert(record: SessionRecord): Promise<void> {
+  async insert(record: SessionRecord): Promise<SessionRecord> {
     this.#up();
     if (this.records.has(record.name)) throw new AppError('STORE_UNAVAILABLE', 'It is there already.');
     this.records.set(record.name, record);
+    return record;
   }
 
   async end(name: string, reason: EndReason, at: number): Promise<void> {
@@ -18,19 +27,20 @@ export class MemoryStore implements SessionStore {
     this.#end((record) => record.name === name, reason, at);
   }
 
-  async update(name: string, { child, ...change }: SessionChange): Promise<void> {
+  async update(name: string, { child, holder: _nobody, ...change }: SessionChange): Promise<boolean> {
     this.#up();
     const record = this.records.get(name);
-    if (record === undefined || record.state === 'ended') return;
+    if (record === undefined || record.state === 'ended') return false;
     const { child: before, ...rest } = record;
     const now = child === undefined ? before : child;
     this.records.set(name, { ...rest, ...change, ...(now === undefined || now === null ? {} : { child: now }) });
+    return true;
   }
 
   async claim(name: string, generation: number): Promise<SessionRecord | undefined> {
     this.#up();
     const record = this.records.get(name);
-    if (record?.state !== 'hibernated' || record.generation !== generation) return undefined;
+    if (record === undefined || record.state === 'ended' || record.generation !== generation) return undefined;
     const claimed = { ...record, generation: generation + 1 };
     this.records.set(name, claimed);
     return claimed;

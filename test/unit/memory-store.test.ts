@@ -3,5 +3,5 @@ import { sessionStoreContract } from '../contract/session-store';
 import { MemoryStore } from '../support/memory-store';
 
 describe('session store of the tests', () => {
-  sessionStoreContract({ open: async () => new MemoryStore() });
+  sessionStoreContract({ hasUpkeep: true, open: async () => new MemoryStore() });
 });

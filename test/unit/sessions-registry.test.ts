@@ -289,7 +289,7 @@ describe('registry', () => {
       const { name } = await bench.session();
       const record = await bench.store.inner.get(name);
       await bench.store.inner.insert({ ...(record as NonNullable<typeof record>), name: 'f'.repeat(40) });
-      await bench.store.inner.recover(1, 2);
+      await bench.store.upkeep.recover(1, 2);
       expect(await refusal(use(id))).to.include({ status: 404 });
     });
 

@@ -501,7 +501,7 @@ describe('sessions that sleep', () => {
       const { id } = await bench.session();
       const crashed = bench;
       bench = restarted();
-      await bench.store.recover(bench.clock.wall(), bench.clock.wall() + TTL_MS);
+      await bench.store.upkeep.recover(bench.clock.wall(), bench.clock.wall() + TTL_MS);
       expect((await ask(id)).last.result).to.equal('tools/call');
       crashed.lastStart.link.exit({ reason: 'closed' });
       await crashed.registry.stop(0);

@@ -7,6 +7,7 @@ import type {
   SessionChange,
   SessionRecord,
   SessionStore,
+  SessionUpkeep,
 } from '../../sessions/ports';
 import { attempt, openDatabase, transaction } from './database';
 
@@ -46,7 +47,8 @@ export function openSqliteSessionStore(path: string): SessionStore {
   return new SqliteSessionStore(openDatabase(path));
 }
 
-class SqliteSessionStore implements SessionStore {
+class SqliteSessionStore implements SessionStore, SessionUpkeep {
+  readonly upkeep = this;
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
 
@@ -69,7 +71,7 @@ class SqliteSessionStore implements SessionStore {
       ),
       claim: database.prepare(
         `UPDATE sessions SET generation = generation + 1
-         WHERE name = ? AND generation = ? AND state = 'hibernated' RETURNING *`,
+         WHERE name = ? AND generation = ? AND ended_at IS NULL RETURNING *`,
       ),
       get: database.prepare('SELECT * FROM sessions WHERE name = ?'),
       sleepAll: database.prepare(
@@ -89,19 +91,20 @@ class SqliteSessionStore implements SessionStore {
     };
   }
 
-  async insert(record: SessionRecord): Promise<void> {
+  async insert(record: SessionRecord): Promise<SessionRecord> {
     attempt(() => this.#statements.insert.run({ ...rowOf(record) }));
+    return record;
   }
 
   async end(name: string, reason: EndReason, at: number): Promise<void> {
     attempt(() => this.#statements.end.run(at, reason, name));
   }
 
-  async update(name: string, change: SessionChange): Promise<void> {
-    transaction(this.#database, () => {
+  async update(name: string, change: SessionChange): Promise<boolean> {
+    return transaction(this.#database, () => {
       const row = this.#statements.get.get(name) as unknown as Row | undefined;
-      if (row === undefined) return;
-      const { child, ...rest } = change;
+      if (row === undefined) return false;
+      const { child, holder: _nobody, ...rest } = change; // the file is one process's
       const { child: before, ...record } = recordOf(row);
       const now = child === undefined ? before : (child ?? undefined);
       const { grant_id, scopes, state, generation, ...more } = rowOf({
@@ -109,10 +112,11 @@ class SqliteSessionStore implements SessionStore {
         ...(now === undefined ? {} : { child: now }),
       });
       const { remembered, expires_at } = more;
-      this.#statements.update.run({
+      const { changes } = this.#statements.update.run({
         ...{ name, grant_id, scopes, state, generation, remembered, expires_at },
         child: more.child,
       });
+      return Number(changes) > 0;
     });
   }
 
