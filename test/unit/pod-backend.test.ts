@@ -153,11 +153,14 @@ describe('pod driver and a cluster that misbehaves', () => {
       ]);
     });
 
-    it('that is not there means that the install is going: BACKEND_REFUSED, and no pod is made', async () => {
-      const error = await open();
+    it('that is not there means that the install is going: BACKEND_REFUSED, no pod is made, and nothing is proved', async () => {
+      const error = await open(auto);
       expect(error.code).to.equal('BACKEND_REFUSED');
       expect(error.detail).to.include('configmaps "o" not found');
       expect(asked).to.deep.equal([]);
+      owner = 'there';
+      await open(auto);
+      expect(sessions().map((pod) => pod.spec.hostUsers)).to.deep.equal([false]);
     });
   });
 

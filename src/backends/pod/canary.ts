@@ -53,6 +53,7 @@ export class UserNamespaces {
 
   async #prove(server: ServerSpec): Promise<boolean> {
     const { pods, watch, clock, log, namespace, install, run, stopped } = this.#options;
+    const owner = await pods.owner(stopped); // what is wrong with it says nothing about user namespaces
     const name = canaryName(podSuffix());
     const budget = startBudget(clock, CANARY_SECONDS, stopped);
     let last: PodState | undefined;
@@ -70,7 +71,6 @@ export class UserNamespaces {
     );
     running.catch(() => undefined);
     try {
-      const owner = await pods.owner(budget.signal);
       const made = await pods.create(
         podManifest({
           ...{ name, namespace, install, run, component: 'canary', server, userNamespace: true },
