@@ -1,18 +1,25 @@
 /** The command line. */
 import { parseArgs } from 'node:util';
 
-export type Command = 'serve' | 'config check' | 'config schema' | 'config docs' | 'help' | 'version';
+export type Command = 'serve' | 'operator' | 'config check' | 'config schema' | 'config docs' | 'help' | 'version';
 
 export interface Arguments {
   readonly command: Command;
   readonly config: string | undefined;
 }
 
-const COMMANDS: ReadonlySet<string> = new Set<Command>(['serve', 'config check', 'config schema', 'config docs']);
+const COMMANDS: ReadonlySet<string> = new Set<Command>([
+  'serve',
+  'operator',
+  'config check',
+  'config schema',
+  'config docs',
+]);
 
 export const USAGE = `forgejo-mcp-operator: one Forgejo MCP server for every MCP session
 
   forgejo-mcp-operator [serve] [--config FILE]   serves MCP clients
+  forgejo-mcp-operator operator [--config FILE]  looks after a cluster's sessions, beside the gateways
   forgejo-mcp-operator config check              tells everything that is wrong with the configuration
   forgejo-mcp-operator config schema             prints the JSON schema of the configuration file
   forgejo-mcp-operator config docs               prints docs/configuration.md

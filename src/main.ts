@@ -3,11 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArguments, USAGE, type Arguments } from './arguments';
 import { compose } from './compose';
+import { composeOperator } from './compose/operator';
 import { jsonSchema } from './config/describe';
 import { configurationMarkdown } from './config/documentation';
 import { loadConfig, type Config } from './config/load';
+import { loadOperatorConfig, type OperatorConfig } from './config/operator';
 import { AppError, toAppError } from './errors';
 import { unknownAllowRoutes } from './forgejo/policy';
+import type { LogFields, Logger } from './telemetry/log';
 import { createLog } from './telemetry/pino';
 
 /** package.json is beside `src` and beside `dist`. */
@@ -44,16 +47,43 @@ async function main(): Promise<void> {
       return;
     }
     case 'serve':
-      await serve(given.config);
+      await serve(await load(given.config));
+      return;
+    case 'operator':
+      await operate(await loadOperatorConfig({ file: given.config, env: process.env }));
   }
 }
 
 const load = (file: string | undefined): Promise<Config> =>
   loadConfig({ file, env: process.env, unknownRoutes: unknownAllowRoutes });
 
-/** Serves until a signal says stop. The second signal, or a stop that takes too long, ends the process at once. */
-async function serve(file: string | undefined): Promise<void> {
-  const config = await load(file);
+function serve(config: Config): Promise<void> {
+  return run('gateway', config, async (log, signal) => {
+    const gateway = await compose(config, { log, version, signal });
+    const { url, opsUrl: ops, proxyUrl: proxy } = gateway;
+    return { about: { url, ops, proxy }, stop: () => gateway.stop() };
+  });
+}
+
+function operate(config: OperatorConfig): Promise<void> {
+  return run('operator', config, async (log) => {
+    const operator = await composeOperator(config, { log, version });
+    return { about: { ops: operator.opsUrl }, stop: () => operator.stop() };
+  });
+}
+
+interface Running {
+  /** For the log. */
+  readonly about: LogFields;
+  stop(): Promise<void>;
+}
+
+/** Runs until a signal says stop. The second signal, or a stop that takes too long, ends the process at once. */
+async function run(
+  what: 'gateway' | 'operator',
+  config: Pick<Config, 'log' | 'stop'>,
+  start: (log: Logger, signal: AbortSignal) => Promise<Running>,
+): Promise<void> {
   const sink = createLog(config.log);
   const { log } = sink;
   const exit = (status: number): never => {
@@ -66,32 +96,32 @@ async function serve(file: string | undefined): Promise<void> {
 
   // From here on signals are ours: as the first process of a container nothing else would heed them, a start that waits included.
   const giveUp = new AbortController();
-  const starting = compose(config, { log, version, signal: giveUp.signal });
+  const starting = start(log, giveUp.signal);
   let stopping = false;
   const stop = (why: string, status: number): void => {
     if (stopping) {
-      log.warn('gateway.forced', { why });
+      log.warn(`${what}.forced`, { why });
       exit(FAILED);
     }
     stopping = true;
-    log.info('gateway.stopping', { why });
+    log.info(`${what}.stopping`, { why });
     giveUp.abort(new Error('the program was told to stop'));
     const deadline = setTimeout(() => {
-      log.error('gateway.stop-deadline', {});
+      log.error(`${what}.stop-deadline`, {});
       exit(FAILED);
     }, config.stop.timeout * 1000);
     const stopped = starting.then(
-      (gateway) => gateway.stop(),
+      (running) => running.stop(),
       () => undefined, // a start that failed has undone itself
     );
     stopped.then(
       () => {
         clearTimeout(deadline);
-        log.info('gateway.stopped', {});
+        log.info(`${what}.stopped`, {});
         exit(status);
       },
       (thrown: unknown) => {
-        log.error('gateway.stop-failed', { error: thrown });
+        log.error(`${what}.stop-failed`, { error: thrown });
         exit(FAILED);
       },
     );
@@ -103,13 +133,11 @@ async function serve(file: string | undefined): Promise<void> {
     stop('uncaught exception', FAILED);
   });
 
-  const gateway = await starting.catch((thrown: unknown) => {
+  const running = await starting.catch((thrown: unknown) => {
     if (!stopping) throw thrown;
     return undefined; // `stop` ends the process
   });
-  if (gateway !== undefined) {
-    log.info('gateway.started', { version, url: gateway.url, ops: gateway.opsUrl, proxy: gateway.proxyUrl });
-  }
+  if (running !== undefined) log.info(`${what}.started`, { version, ...running.about });
 }
 
 main().catch((thrown: unknown) => {

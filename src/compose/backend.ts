@@ -15,9 +15,13 @@ import type { Metrics } from '../telemetry/metrics';
 
 /** A client for the Kubernetes API, where something needs one. @throws AppError `CONFIG_INVALID` where there is no configuration for it. */
 export function openKube({ backend, store }: Config): KubeClient | undefined {
-  if (backend.kind !== 'pod' && store.driver !== 'kubernetes') return undefined;
+  return backend.kind === 'pod' || store.driver === 'kubernetes' ? openCluster(backend.kubeconfig) : undefined;
+}
+
+/** A client for the cluster that a kubeconfig file or the surroundings name. @throws AppError `CONFIG_INVALID` where there is none. */
+export function openCluster(kubeconfig: string | undefined): KubeClient {
   try {
-    return new KubeClient(new Credentials(backend.kubeconfig));
+    return new KubeClient(new Credentials(kubeconfig));
   } catch (thrown) {
     throw new AppError(
       'CONFIG_INVALID',

@@ -97,7 +97,8 @@ function namesAt(root: JsonSchema, path: readonly PropertyKey[]): string[] {
   return Object.keys(node?.properties ?? {});
 }
 
-async function readYaml(file: string, problems: Problem[]): Promise<Record<string, unknown>> {
+/** A file's settings; what is wrong with the file itself is a problem. */
+export async function readYaml(file: string, problems: Problem[]): Promise<Record<string, unknown>> {
   let text: string;
   try {
     text = await readFile(file, 'utf8');

@@ -233,6 +233,30 @@ const stop = z.strictObject({
     .describe('Time for the whole stop; then the program exits with status 1.'),
 });
 
+const operator = z.strictObject({
+  namespace: label()
+    .optional()
+    .describe(
+      "The namespace of the release: that of the MCPServers, of the gateways' Leases and of the operator's own. Needed for `operator`.",
+    ),
+  lease: label()
+    .prefault('forgejo-mcp-operator')
+    .describe('The Lease of the operator that leads; two installs in one namespace must differ.'),
+  leaseDuration: duration({ min: 3 })
+    .prefault('15s')
+    .describe('An operator that has not renewed for this long is replaced by another.'),
+  renewDeadline: duration({ min: 1 })
+    .prefault('10s')
+    .describe('One that could not renew for this long stops by itself; at least 2 s shorter than leaseDuration.'),
+  retryPeriod: duration({ min: 0.1 }).prefault('2s').describe('Time between two renewals.'),
+  workers: integer({ min: 1, max: 64 }).prefault(8).describe('Sessions, and pods, that are worked on at once.'),
+  certificateSecret: label()
+    .optional()
+    .describe(
+      'A Secret of that namespace, which must be there, for the certificates with which gateways believe each other; the operator makes and rotates them. Without it none are made.',
+    ),
+});
+
 /** The whole configuration but `server`, `servers` and the files of `serversDir`. */
 export const schema = z.strictObject({
   dataDir: path()
@@ -253,6 +277,7 @@ export const schema = z.strictObject({
   ops: ops.prefault({}),
   log: log.prefault({}),
   stop: stop.prefault({}),
+  operator: operator.prefault({}),
 });
 
 export type Settings = z.output<typeof schema>;

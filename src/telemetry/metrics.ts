@@ -170,6 +170,20 @@ export function createMetrics() {
       'proxy_held_body_bytes',
       "Bytes of children's requests that the credential proxy holds now to check them.",
     ),
+
+    operatorLeads: gauge('operator_leader', 'Whether this operator leads (1) or stands by (0).'),
+    queueDepth: gauge('operator_queue_depth', 'Keys of a loop of the operator that wait to be worked on.', ['loop']),
+    reconciles: counter('operator_reconciles_total', 'Looks of the operator at one thing, by loop and outcome.', [
+      'loop',
+      'outcome',
+    ]),
+    reconcileSeconds: histogram(
+      'operator_reconcile_duration_seconds',
+      'Time of such a look, with what was done about it.',
+      FORGE_BUCKETS,
+      ['loop'],
+    ),
+    operatorActions: counter('operator_actions_total', 'What the operator changed in the cluster.', ['action']),
   };
 }
 

@@ -124,3 +124,22 @@ export function proxyObserver(metrics: Metrics): ProxyObserver {
     },
   };
 }
+
+/** For the operator. Its labels are its own few words. */
+export function operatorObserver(metrics: Metrics) {
+  return {
+    leading(is: boolean): void {
+      metrics.operatorLeads.set(is ? 1 : 0);
+    },
+    depth(loop: string, keys: number): void {
+      metrics.queueDepth.set({ loop }, keys);
+    },
+    done(loop: string, outcome: string, seconds: number): void {
+      metrics.reconciles.inc({ loop, outcome });
+      metrics.reconcileSeconds.observe({ loop }, seconds);
+    },
+    did(action: string): void {
+      metrics.operatorActions.inc({ action });
+    },
+  };
+}

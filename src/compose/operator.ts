@@ -1,0 +1,110 @@
+/** The operator program: configuration in, running loops out. */
+import { randomBytes } from 'node:crypto';
+import { systemClock } from '../clock';
+import type { OperatorConfig } from '../config/operator';
+import { resolveServers } from '../config/servers';
+import type { Problem } from '../config/problems';
+import { AppError } from '../errors';
+import { listen } from '../http/listener';
+import { opsHandler, ReadinessProbe } from '../http/ops';
+import { fromFault } from '../kube/error';
+import { Operator } from '../operator/operator';
+import type { Logger } from '../telemetry/log';
+import { collectProcessMetrics, createMetrics } from '../telemetry/metrics';
+import { operatorObserver } from '../telemetry/observers';
+import { openCluster } from './backend';
+
+export interface OperatorProgramOptions {
+  readonly log: Logger;
+  readonly version: string;
+}
+
+/** A running operator. */
+export interface OperatorProgram {
+  readonly opsUrl: string;
+  /** Ends its term in order, gives the leader's Lease back, and closes everything. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Builds and starts the operator. It attaches to nothing, and needs no key and no token but its own service account's.
+ * @throws AppError `CONFIG_INVALID` for a cluster or an address that cannot be used.
+ */
+export async function composeOperator(
+  config: OperatorConfig,
+  { log, version }: OperatorProgramOptions,
+): Promise<OperatorProgram> {
+  const { backend, operator: own, ops, sessions } = config;
+  const clock = systemClock;
+  const metrics = createMetrics();
+  collectProcessMetrics(metrics);
+  metrics.build.set({ version, node: process.version, backend: 'operator' }, 1);
+  const kube = openCluster(backend.kubeconfig);
+  const operator = new Operator({
+    kube,
+    clock,
+    log,
+    observer: operatorObserver(metrics),
+    identity: `operator-${randomBytes(8).toString('hex')}`,
+    namespace: own.namespace,
+    sessionsNamespace: backend.namespace,
+    installId: backend.installId,
+    keepRecords: sessions.keepRecords,
+    workers: own.workers,
+    lease: { name: own.lease, duration: own.leaseDuration, deadline: own.renewDeadline, retry: own.retryPeriod },
+    certificateSecret: own.certificateSecret,
+    validate,
+  });
+  const probe = new ReadinessProbe({
+    checks: [
+      {
+        name: 'kubernetes',
+        check: () =>
+          operator.check().catch((thrown: unknown) => {
+            throw new AppError('BACKEND_UNAVAILABLE', 'The Kubernetes API cannot be used.', {
+              detail: fromFault(thrown).summary,
+            });
+          }),
+      },
+    ],
+    timeoutMs: ops.checkTimeout * 1000,
+    cacheMs: ops.checkCache * 1000,
+    clock,
+    log,
+    notes: () => ({ leader: operator.leading ? 'yes' : 'no' }),
+    observe: (check, ready) => metrics.ready.set({ check }, ready ? 1 : 0),
+  });
+  const { registry } = metrics;
+  const listener = await listen(
+    opsHandler(probe, { contentType: registry.contentType, text: () => registry.metrics() }),
+    {
+      listen: ops.listen,
+      headersMs: 5_000,
+      requestMs: 10_000,
+      idleMs: 30_000,
+      maxConnections: 100,
+    },
+  ).catch(async (thrown: unknown) => {
+    await kube.close();
+    throw thrown;
+  });
+  operator.start();
+  return {
+    opsUrl: listener.url,
+    async stop() {
+      probe.stop();
+      await operator.stop();
+      await listener.close(0);
+      await kube.close();
+    },
+  };
+}
+
+/** What the configuration would say of such a server. */
+function validate(name: string, spec: Readonly<Record<string, unknown>>): string | undefined {
+  const problems: Problem[] = [];
+  const nothing = { values: {}, problems: [], sources: new Map<string, string>() };
+  resolveServers(undefined, undefined, [{ where: 'spec.', name, spec: { ...spec } }], nothing, problems);
+  if (problems.length === 0) return undefined;
+  return problems.map(({ where, what }) => `${where} ${what}`).join('; ');
+}
