@@ -14,6 +14,7 @@ import type { Identity } from './compose/identity';
 import { oauthIdentity } from './compose/oauth';
 import { proxyAddress } from './compose/proxy-address';
 import { openRecords } from './compose/records';
+import { openCatalog } from './compose/servers';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
 import { AppError } from './errors';
@@ -92,6 +93,9 @@ async function build(
   started.push(() => store.close());
   const kube = openKube(config);
   if (kube !== undefined) started.push(() => kube.close());
+  const servers = await openCatalog({ config, kube, log, clock, signal });
+  started.push(() => servers.stop());
+  const { catalog } = servers;
 
   const agent = new Agent({
     connections: 32,
@@ -104,7 +108,7 @@ async function build(
     if (config.auth.mode === 'bearer') return bearerIdentity(common);
     const records = openRecords(config, storePath, kube, clock);
     started.push(() => records.store.close());
-    const opened = await oauthIdentity({ ...common, records, log, sessions: () => registry });
+    const opened = await oauthIdentity({ ...common, catalog, records, log, sessions: () => registry });
     return { ...opened, close: () => opened.close().then(() => records.store.close()) };
   }
   const identity = await openIdentity();
@@ -169,10 +173,13 @@ async function build(
 
   await removeLeftovers({
     ...{ store, backend, log, metrics, signal },
-    sleepMs: seconds(Math.max(...config.servers.map(({ sessionTTL }) => sessionTTL))),
+    sleepMs: seconds(Math.max(...catalog.all().map(({ sessionTTL }) => sessionTTL))),
   });
   signal.throwIfAborted();
-  void backend.prepare?.(config.servers);
+  void backend.prepare?.(catalog.all());
+  catalog.onChange((_name, server) => {
+    if (server !== undefined) void backend.prepare?.([server]);
+  });
 
   const streams = new Streams({
     keepaliveMs: seconds(config.http.keepalive),
@@ -215,12 +222,11 @@ async function build(
   started.push(() => ops.close(0));
 
   // The public listener is last: whoever reaches it finds everything behind it at work.
-  const byName = new Map(config.servers.map((server) => [server.name, server]));
   const http = await openHttp(config, (publicUrl) =>
     createApp({
       exchange: { log, observer: httpObserver(metrics), trustedProxies: trustedProxies(config.http.trustedProxies) },
       guard: { ...config.http, publicUrl },
-      find: (name) => byName.get(name ?? config.defaultServer),
+      find: (name) => catalog.find(name ?? config.defaultServer),
       ...identity.serve(publicUrl, bodies),
       mcp: {
         sessions: registry,
@@ -260,6 +266,7 @@ async function build(
       await backend.stop();
       await identity.close();
       await ops.close(0);
+      await servers.stop();
       await kube?.close();
       await agent.destroy();
       await store.close();

@@ -27,6 +27,7 @@ export const CHART_OWNED: readonly string[] = [
   'backend.namespace',
   'backend.installId',
   'backend.owner',
+  'backend.serversNamespace',
   'backend.kubeconfig',
   'proxy.listen',
   'proxy.url',

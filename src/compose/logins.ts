@@ -25,6 +25,7 @@ import { OAuthAuthenticator } from '../auth/resource/authenticator';
 import { resourceMetadata } from '../auth/resource/metadata';
 import { ResourceUrls } from '../auth/resource/urls';
 import { AccessTokenVerifier } from '../auth/resource/verifier';
+import type { ServerCatalog } from '../catalog/contract';
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
@@ -42,6 +43,7 @@ import type { Served } from './identity';
 
 export interface LoginsOptions {
   readonly config: Config;
+  readonly catalog: ServerCatalog;
   readonly publicUrl: string;
   readonly bodies: BodyReader;
   readonly store: RecordStore;
@@ -71,11 +73,11 @@ const CALLBACK = '/oauth/callback';
 
 /** @throws AppError `CONFIG_INVALID` for a client of the configuration that cannot be one. */
 export function serveLogins(options: LoginsOptions): Served {
-  const { config, publicUrl, bodies, store, masters, ring, grants, usable, forges, metrics, log, clock } = options;
+  const { config, catalog, publicUrl, bodies, store, masters, ring, grants, usable, forges, metrics, log, clock } =
+    options;
   const { oauth } = config.auth;
-  const names = config.servers.map(({ name }) => name);
-  const byName = new Map(config.servers.map((server) => [server.name, server]));
-  const urls = new ResourceUrls(publicUrl, names, config.defaultServer);
+  const findServer = (name: string) => catalog.find(name);
+  const urls = new ResourceUrls(publicUrl, (name) => findServer(name) !== undefined, config.defaultServer);
   const redirects = { ...DEFAULT_REDIRECT_POLICY, schemes: oauth.redirectSchemes };
   const clients = clientsOf(config, redirects);
 
@@ -141,7 +143,6 @@ export function serveLogins(options: LoginsOptions): Served {
   const observer = loginObserver(metrics, log);
   const seal = new CookieSeal(deriveKeys(masters, 'own-cookies'));
   const forms = new FormTokens(deriveKeys(masters, 'form-tokens'));
-  const findServer = (name: string) => byName.get(name);
   const trips = new Trips({
     trips: collection<TripRecord>(store, 'oauth-trip', masters),
     forges,
@@ -225,10 +226,10 @@ export function serveLogins(options: LoginsOptions): Served {
       connections: {
         ...common,
         connections,
-        findServer: (name) => byName.get(name ?? config.defaultServer),
+        findServer: (name) => findServer(name ?? config.defaultServer),
         scopes: options.scopes,
       },
-      home: { endpoint: urls.default, forge: byName.get(config.defaultServer)?.forgejo.url ?? '' },
+      home: { endpoint: urls.default, forge: findServer(config.defaultServer)?.forgejo.url ?? '' },
     },
   };
 }

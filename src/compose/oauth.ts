@@ -9,6 +9,7 @@ import { type GrantRecord, Grants } from '../auth/provider/grants';
 import { providerRecords } from '../auth/provider/records';
 import { LiveGrants } from '../auth/resource/live-grants';
 import { SCOPES } from '../auth/resource/metadata';
+import type { ServerCatalog } from '../catalog/contract';
 import type { Clock } from '../clock';
 import { loadKeys } from '../config/key-files';
 import type { Config } from '../config/load';
@@ -29,6 +30,7 @@ import { startUpkeep, type Upkeep } from './upkeep';
 
 export interface OAuthIdentityOptions {
   readonly config: Config;
+  readonly catalog: ServerCatalog;
   readonly records: Records;
   readonly dispatcher: Agent;
   /** Asked for late: it is built after this. */
@@ -53,7 +55,7 @@ const SETTLE_MS = 12_000;
 
 /** @throws AppError `CONFIG_INVALID` for keys and secrets that cannot be read, `STORE_UNAVAILABLE`. */
 export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Identity> {
-  const { config, records, dispatcher, sessions, metrics, log, clock } = options;
+  const { config, catalog, records, dispatcher, sessions, metrics, log, clock } = options;
   const { oauth } = config.auth;
   const { store } = records;
   const masters = masterKeys(await loadKeys(oauth.keyFile ?? join(config.dataDir, 'oauth.key')));
@@ -85,6 +87,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
   });
   const forges = new Forges({
     servers: config.servers,
+    present: () => catalog.all(),
     secrets: await readSecrets(config),
     sets: collection<TokenSet>(store, 'forge-tokens', masters),
     dispatcher,
@@ -111,6 +114,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
     serve(publicUrl, bodies) {
       const served = serveLogins({
         config,
+        catalog,
         publicUrl,
         bodies,
         store,

@@ -46,32 +46,38 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
     problems.push({ where: 'defaultServer', what: `there is no server named "${settings.defaultServer}"` });
   }
   for (const server of servers) {
-    if (backend.kind === 'pod' && server.pod.launcher === 'inject' && server.pod.launcherImage === undefined) {
-      problems.push({
-        where: serverPath(server.name, 'pod', 'launcherImage'),
-        what: 'is needed with launcher "inject"',
-      });
-    }
-    if (backend.kind === 'pod' && server.pod.image === '') {
-      problems.push({
-        where: serverPath(server.name, 'pod', 'image'),
-        what: 'is needed with backend.kind pod: the image that has the child',
-      });
-    }
-    for (const variable of [server.forgejo.urlEnv, ...server.forgejo.tokenEnv]) {
-      if (Object.hasOwn(server.env, variable)) {
-        problems.push({
-          where: serverPath(server.name, 'env', variable),
-          what: 'must not be set: the gateway sets it for every session',
-        });
-      }
-    }
-    if (server.maxLifetime !== 0 && server.maxLifetime < server.startTimeout) {
-      problems.push({ where: serverPath(server.name, 'maxLifetime'), what: 'must be longer than startTimeout, or 0' });
+    for (const { path, what } of checkServer(server, backend.kind === 'pod')) {
+      problems.push({ where: serverPath(server.name, ...path), what });
     }
   }
   problems.push(...checkStore(settings));
   if (settings.auth.mode === 'oauth') problems.push(...checkOAuth(settings, servers));
+  return problems;
+}
+
+/** What does not go together within one server. @param pods whether its children are pods. */
+export function checkServer(
+  { pod, forgejo, env, maxLifetime, startTimeout }: ServerSpec,
+  pods: boolean,
+): { readonly path: string[]; readonly what: string }[] {
+  const problems: { path: string[]; what: string }[] = [];
+  if (pods && pod.launcher === 'inject' && pod.launcherImage === undefined) {
+    problems.push({ path: ['pod', 'launcherImage'], what: 'is needed with launcher "inject"' });
+  }
+  if (pods && pod.image === '') {
+    problems.push({
+      path: ['pod', 'image'],
+      what: 'is needed with backend.kind pod: the image that has the child',
+    });
+  }
+  for (const variable of [forgejo.urlEnv, ...forgejo.tokenEnv]) {
+    if (Object.hasOwn(env, variable)) {
+      problems.push({ path: ['env', variable], what: 'must not be set: the gateway sets it for every session' });
+    }
+  }
+  if (maxLifetime !== 0 && maxLifetime < startTimeout) {
+    problems.push({ path: ['maxLifetime'], what: 'must be longer than startTimeout, or 0' });
+  }
   return problems;
 }
 

@@ -137,6 +137,11 @@ const backend = z.strictObject({
     .describe(
       "`pod`: a ConfigMap of the sessions' namespace that owns everything of sessions there, so that all of it goes with the ConfigMap. Default: nobody owns it.",
     ),
+  serversNamespace: label()
+    .optional()
+    .describe(
+      "`pod`: a namespace whose MCPServer resources are served as well, each as it is there at the moment. They have nothing of `server`; the applications of their Forgejo are those of the configuration's servers. Default: none.",
+    ),
   kubeconfig: path()
     .optional()
     .describe(

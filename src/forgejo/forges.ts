@@ -12,8 +12,10 @@ import type { Owner, TokenSet, VaultObserver, VaultTimes } from './vault/contrac
 import { type ProbeAnswer, Vault } from './vault/vault';
 
 export interface ForgesOptions {
-  /** Each with its applications. */
+  /** The servers that name the forges, each with its applications. */
   readonly servers: readonly ServerSpec[];
+  /** All that there are now; each is of one of those forges. */
+  readonly present: () => readonly ServerSpec[];
   /** The client secret of an application, read from its file. */
   readonly secrets: ReadonlyMap<string, string>;
   /** Of the kind `forge-tokens`. */
@@ -29,15 +31,15 @@ export interface ForgesOptions {
 interface Known {
   readonly login: ForgeLogin;
   readonly vault: Vault;
-  /** Whether any of its servers takes site administrators. */
-  readonly admins: boolean;
 }
 
 export class Forges implements ForgeLogins {
   readonly #known = new Map<string, Known>();
+  readonly #present: ForgesOptions['present'];
 
   /** @throws AppError `CONFIG_INVALID` as {@link ForgeLogin}. */
   constructor(options: ForgesOptions) {
+    this.#present = options.present;
     for (const { forgejo } of options.servers) {
       if (!this.#known.has(forgejo.url)) this.#known.set(forgejo.url, make(forgejo, options));
     }
@@ -57,9 +59,9 @@ export class Forges implements ForgeLogins {
    * here; but those of an administrator whom no server takes are not, nor what there was before: they can do anything, and serve nobody.
    */
   async finish({ forgejo }: ServerSpec, begun: BegunLogin, query: URLSearchParams): Promise<UserRef> {
-    const { login, vault, admins } = this.#at(forgejo.url);
+    const { login, vault } = this.#at(forgejo.url);
     const found = await login.finish(begun, query);
-    await (found.isAdmin && !admins ? vault.forget(found.user) : vault.store(found));
+    await (found.isAdmin && !this.#takesAdmins(forgejo.url) ? vault.forget(found.user) : vault.store(found));
     if (found.isAdmin && !forgejo.insecureAllowSiteAdmins) {
       throw new AppError(
         'AUTH_REFUSED',
@@ -95,7 +97,7 @@ export class Forges implements ForgeLogins {
     const known = this.#known.get(user.issuer);
     if (known === undefined) return { verdict: 'ended', reason: 'absent' };
     const answer = await known.vault.probe(user, application, signal);
-    if (answer.verdict !== 'ok' || !answer.account.isAdmin || known.admins) return answer;
+    if (answer.verdict !== 'ok' || !answer.account.isAdmin || this.#takesAdmins(user.issuer)) return answer;
     // Where the store cannot be reached the next probe deletes them; the caller sees an administrator meanwhile.
     return known.vault.forget(user).then(
       () => ({ verdict: 'ended', reason: 'absent' }),
@@ -106,6 +108,11 @@ export class Forges implements ForgeLogins {
   /** See {@link Vault.settled}. */
   async settled(): Promise<void> {
     await Promise.all([...this.#known.values()].map(({ vault }) => vault.settled()));
+  }
+
+  /** Whether any server of a forge takes site administrators. */
+  #takesAdmins(url: string): boolean {
+    return this.#present().some(({ forgejo }) => forgejo.url === url && forgejo.insecureAllowSiteAdmins);
   }
 
   #at(url: string): Known {
@@ -135,6 +142,5 @@ function make(forgejo: ForgejoSpec, options: ForgesOptions): Known {
   return {
     login,
     vault: new Vault({ sets, upstream: login, clock, observer, ...(times === undefined ? {} : { times }) }),
-    admins: options.servers.some((server) => server.forgejo.url === url && server.forgejo.insecureAllowSiteAdmins),
   };
 }

@@ -67,6 +67,7 @@ export class Reflector<T extends Projection> {
   #running: Promise<void> | undefined;
   #version: string | undefined;
   #listedAt = 0;
+  #heardAt = -Infinity;
   #synced = false;
   #fault: KubeError | undefined;
 
@@ -99,6 +100,11 @@ export class Reflector<T extends Projection> {
   /** Whether everything was listed once. */
   get isSynced(): boolean {
     return this.#synced;
+  }
+
+  /** Milliseconds since the API said anything, were it that nothing changed (it does so each minute); Infinity before the first list. */
+  heardAgo(): number {
+    return this.#options.clock.now() - this.#heardAt;
   }
 
   /** Tells of an object that an answer of the API showed, so that its deletion is noticed even when no event of it was ever seen. */
@@ -233,7 +239,7 @@ export class Reflector<T extends Projection> {
       if (!found.has(name) && !newer(resourceVersion, version)) this.#lose(name);
     }
     this.#version = version;
-    this.#listedAt = clock.now();
+    this.#listedAt = this.#heardAt = clock.now();
     this.#synced = true;
     this.#fault = undefined;
     for (const tell of [...this.#waiting]) tell();
@@ -254,6 +260,7 @@ export class Reflector<T extends Projection> {
       },
       { signal: AbortSignal.any([this.#stopped.signal, silence.signal]) },
     );
+    this.#heardAt = clock.now();
     let timer: Timer = clock.after(SILENCE_MS, () => silence.abort());
     let heard = false;
     try {
@@ -261,6 +268,7 @@ export class Reflector<T extends Projection> {
         timer.cancel();
         timer = clock.after(SILENCE_MS, () => silence.abort());
         this.#event(event);
+        this.#heardAt = clock.now();
         heard = true;
       }
     } catch (thrown) {

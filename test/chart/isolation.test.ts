@@ -53,11 +53,15 @@ describe("the gateway's rights", () => {
     manifests = render(minimal);
   });
 
-  it('are exactly these, in the namespaces of sessions and logins only', () => {
+  it('are exactly these, in the namespaces of the release, of sessions and of logins only', () => {
     const roles = manifests.filter(({ kind }) => /Role$/.test(kind));
     expect(roles.map(({ kind, metadata }) => `${kind} ${metadata.namespace ?? ''}`)).to.have.members([
       `Role ${SESSIONS}`,
       `Role ${LOGINS}`,
+      'Role mcp',
+    ]);
+    expect(only(within(manifests, 'mcp'), 'Role').rules).to.deep.equal([
+      { apiGroups: ['forgejo-mcp-operator.dev'], resources: ['mcpservers'], verbs: ['list', 'watch'] },
     ]);
     expect(only(within(manifests, SESSIONS), 'Role').rules).to.deep.equal([
       { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'watch'] },
@@ -72,7 +76,7 @@ describe("the gateway's rights", () => {
 
   it('are bound to the gateway’s service account and to nobody else', () => {
     const bindings = manifests.filter(({ kind }) => /RoleBinding$/.test(kind));
-    expect(bindings.map(({ metadata }) => metadata.namespace)).to.have.members([SESSIONS, LOGINS]);
+    expect(bindings.map(({ metadata }) => metadata.namespace)).to.have.members([SESSIONS, LOGINS, 'mcp']);
     for (const { roleRef, subjects } of bindings) {
       expect(roleRef).to.deep.equal({
         apiGroup: 'rbac.authorization.k8s.io',
@@ -85,7 +89,7 @@ describe("the gateway's rights", () => {
 
   it('are none on Secrets where nobody logs in', () => {
     const roles = render(bearer).filter(({ kind }) => kind === 'Role');
-    expect(roles.map(({ metadata }) => metadata.namespace)).to.deep.equal([SESSIONS]);
+    expect(roles.map(({ metadata }) => metadata.namespace)).to.have.members(['mcp', SESSIONS]);
     expect(JSON.stringify(roles)).not.to.include('secrets');
   });
 });

@@ -52,8 +52,10 @@ describe('the chart with the least values', () => {
         'ResourceQuota mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
         'Role mcp-forgejo-mcp-logins/forgejo-mcp-gateway',
         'Role mcp-forgejo-mcp-sessions/forgejo-mcp-gateway',
+        'Role mcp/forgejo-mcp-gateway',
         'RoleBinding mcp-forgejo-mcp-logins/forgejo-mcp-gateway',
         'RoleBinding mcp-forgejo-mcp-sessions/forgejo-mcp-gateway',
+        'RoleBinding mcp/forgejo-mcp-gateway',
         'Secret mcp/forgejo-mcp-keys',
         'Service mcp/forgejo-mcp',
         'Service mcp/forgejo-mcp-ops',
@@ -330,7 +332,7 @@ describe('the values', () => {
     const manifests = render(withMore({ serviceAccount: { create: false, name: 'mine' } }));
     expect(manifests.filter(({ kind }) => kind === 'ServiceAccount')).to.deep.equal([]);
     const bindings = manifests.filter(({ kind }) => kind === 'RoleBinding');
-    expect(bindings.map(({ subjects }) => subjects[0].name as string)).to.deep.equal(['mine', 'mine']);
+    expect(bindings.map(({ subjects }) => subjects[0].name as string)).to.deep.equal(['mine', 'mine', 'mine']);
     expect(only(manifests, 'Deployment').spec.template.spec.serviceAccountName).to.equal('mine');
   });
 

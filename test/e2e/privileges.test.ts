@@ -39,6 +39,7 @@ const HOLDERS: readonly Holder[] = [
       { in: 'sessions', resource: 'pods', verbs: ['create', 'delete', 'list', 'watch'] },
       { in: 'sessions', resource: 'pods/attach', verbs: ['get'], inside: ['create'] },
       { in: 'sessions', resource: 'configmaps', verbs: ['get'], names: ['sessions'] },
+      { in: 'release', resource: 'mcpservers.forgejo-mcp-operator.dev', verbs: ['list', 'watch'] },
       { in: 'logins', resource: 'secrets', verbs: ['create', 'delete', 'get', 'list', 'update'] },
       { in: 'logins', resource: 'leases.coordination.k8s.io', verbs: ['create', 'get', 'update'] },
     ],

@@ -163,7 +163,8 @@ export async function loopback(options: LoopbackOptions = {}, shared?: Loopback)
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
   const base = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
-  const urls = shared?.urls ?? new ResourceUrls(options.publicUrl ?? base, ['main', 'other'], 'main');
+  const urls =
+    shared?.urls ?? new ResourceUrls(options.publicUrl ?? base, (name) => ['main', 'other'].includes(name), 'main');
   const ring = await openRing(parts.store, clock);
   const registrations = new Registrations(
     { ...REGISTRATION_DEFAULTS, redirects: DEFAULT_REDIRECT_POLICY, keyOf: (address) => address },

@@ -31,6 +31,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'kube/': [],
   'peers/': ['kube/'],
   'resources/': ['kube/objects', 'config/describe'],
+  'catalog/': ['config/', 'kube/', 'resources/'],
   'backends/': ['kube/'],
   'tls/': [],
   'operator/': [

@@ -24,7 +24,7 @@ const CHALLENGE =
 function scopeAuthenticator(): Authenticator {
   const never = () => Promise.reject(new Error('not asked'));
   const oauth = new OAuthAuthenticator({
-    urls: new ResourceUrls('https://mcp.example', ['writing', 'reading'], 'writing'),
+    urls: new ResourceUrls('https://mcp.example', (name) => ['writing', 'reading'].includes(name), 'writing'),
     verifier: { verify: never },
     liveGrant: never,
   });

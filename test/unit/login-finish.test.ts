@@ -15,7 +15,7 @@ import { serverSpec } from '../support/server-spec';
 type Call = Parameters<LoginFlow['finish']>;
 
 describe('the end of a login', () => {
-  const urls = new ResourceUrls('https://mcp.example', ['main'], 'main');
+  const urls = new ResourceUrls('https://mcp.example', (name) => ['main'].includes(name), 'main');
   const server = serverSpec({ name: 'main' });
   const [req, res] = [{}, {}] as [Call[0], Call[1]];
   let clock: ShiftedClock;

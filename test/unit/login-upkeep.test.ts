@@ -101,6 +101,7 @@ describe('the forges of all servers', () => {
   const forges = (...servers: ReturnType<typeof serverSpec>[]): Forges =>
     new Forges({
       servers,
+      present: () => servers,
       secrets: new Map([
         ['/r', 'secret-r'],
         ['/w', 'secret-w'],

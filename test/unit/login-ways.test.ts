@@ -140,7 +140,7 @@ describe('ways to the forge', () => {
     let sessions: RunningSession[];
     let changed: string[];
     let forgotten: string[];
-    const urls = new ResourceUrls('https://mcp.example', ['main'], 'main');
+    const urls = new ResourceUrls('https://mcp.example', (name) => ['main'].includes(name), 'main');
 
     beforeEach(() => {
       sessions = [];

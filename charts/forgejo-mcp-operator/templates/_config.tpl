@@ -21,7 +21,8 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "kind" "pod"
     "namespace" (include "fmo.sessionsNamespace" .)
     "installId" (include "fmo.install" .)
-    "owner" (include "fmo.sessionsOwner" .))
+    "owner" (include "fmo.sessionsOwner" .)
+    "serversNamespace" .Release.Namespace)
   "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
 -}}

@@ -56,15 +56,10 @@ export function metadataAt(
   path: string,
   ways: ClientWays,
 ): Readonly<Record<string, unknown>> | undefined {
-  const forms = [
-    OAUTH,
-    OPENID,
-    ...urls.paths.flatMap((server) => [
-      `${OAUTH}${server}`,
-      `${OPENID}${server}`,
-      `${server}${OAUTH}`,
-      `${server}${OPENID}`,
-    ]),
-  ];
-  return forms.includes(path) ? authorizationServerMetadata(urls, ways) : undefined;
+  const isForm = [OAUTH, OPENID].some((form) => {
+    if (path === form) return true;
+    if (path.startsWith(form)) return urls.endpointAt(path.slice(form.length)) !== undefined;
+    return path.endsWith(form) && urls.endpointAt(path.slice(0, -form.length)) !== undefined;
+  });
+  return isForm ? authorizationServerMetadata(urls, ways) : undefined;
 }

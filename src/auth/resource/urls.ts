@@ -4,32 +4,28 @@
 const DEFAULT_PATH = '/mcp';
 const SSE_PATH = '/sse';
 
+/** Path of every server by its name, for either transport. */
+const BY_NAME = /^\/servers\/([^/]+)(\/mcp|\/sse)$/;
+
 export class ResourceUrls {
   /** The gateway's public base URL without a trailing slash; the authorization server's issuer as well. */
   readonly base: string;
+  readonly #isServer: (name: string) => boolean;
   readonly #defaultServer: string;
-  /** Paths with the server that answers there. */
-  readonly #paths = new Map<string, string>();
-  /** The same for the transport of 2024-11-05. Tokens never name these: a client that asks for one gets a token for the server's own URL. */
-  readonly #ssePaths = new Map<string, string>();
 
   /**
    * @param publicUrl the gateway's public origin.
-   * @throws RangeError where the default server is not among the servers, or the URL has a path.
+   * @param isServer whether there is a server of that name now.
+   * @throws RangeError where the default server is none, or the URL has a path.
    */
-  constructor(publicUrl: string, servers: readonly string[], defaultServer: string) {
+  constructor(publicUrl: string, isServer: (name: string) => boolean, defaultServer: string) {
     const url = new URL(publicUrl);
     if (url.pathname !== '/' || url.search !== '' || url.hash !== '')
       throw new RangeError('the public URL is an origin');
-    if (!servers.includes(defaultServer)) throw new RangeError('the default server is none of the servers');
+    if (!isServer(defaultServer)) throw new RangeError('the default server is none of the servers');
     this.base = url.origin;
+    this.#isServer = isServer;
     this.#defaultServer = defaultServer;
-    this.#paths.set(DEFAULT_PATH, defaultServer);
-    this.#ssePaths.set(SSE_PATH, defaultServer);
-    for (const server of servers) {
-      this.#paths.set(`/servers/${server}/mcp`, server);
-      this.#ssePaths.set(`/servers/${server}${SSE_PATH}`, server);
-    }
   }
 
   /** The resource that tokens for a server name as their audience. */
@@ -44,17 +40,21 @@ export class ResourceUrls {
 
   /** All audiences that a server accepts: its URL; the default one both of its URLs. */
   audiences(server: string): readonly string[] {
-    return [...this.#paths].filter(([, name]) => name === server).map(([path]) => `${this.base}${path}`);
+    if (!this.#isServer(server)) return [];
+    const own = `${this.base}/servers/${server}${DEFAULT_PATH}`;
+    return server === this.#defaultServer ? [this.default, own] : [own];
   }
 
-  /** The paths at which servers answer. */
-  get paths(): readonly string[] {
-    return [...this.#paths.keys()];
+  /** The server whose MCP endpoint is at a path; tokens name these, and not those of the transport of 2024-11-05. */
+  endpointAt(path: string): string | undefined {
+    return path.endsWith(SSE_PATH) ? undefined : this.serverAt(path);
   }
 
-  /** The server at a path of ours. */
+  /** The server at a path of ours, whichever transport's it is. */
   serverAt(path: string): string | undefined {
-    return this.#paths.get(path) ?? this.#ssePaths.get(path);
+    if (path === DEFAULT_PATH || path === SSE_PATH) return this.#defaultServer;
+    const name = BY_NAME.exec(path)?.[1];
+    return name !== undefined && this.#isServer(name) ? name : undefined;
   }
 
   /**
