@@ -1,13 +1,15 @@
 /** The operator program: configuration in, running loops out. */
 import { randomBytes } from 'node:crypto';
+import { judgeServer } from '../catalog/verdict';
 import { systemClock } from '../clock';
 import type { OperatorConfig } from '../config/operator';
-import { resolveServers } from '../config/servers';
-import type { Problem } from '../config/problems';
+import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
+import { unknownAllowRoutes } from '../forgejo/policy';
 import { listen } from '../http/listener';
 import { opsHandler, ReadinessProbe } from '../http/ops';
 import { fromFault } from '../kube/error';
+import type { ServerTimes } from '../operator/facts';
 import { Operator } from '../operator/operator';
 import type { Logger } from '../telemetry/log';
 import { collectProcessMetrics, createMetrics } from '../telemetry/metrics';
@@ -40,6 +42,7 @@ export async function composeOperator(
   collectProcessMetrics(metrics);
   metrics.build.set({ version, node: process.version, backend: 'operator' }, 1);
   const kube = openCluster(backend.kubeconfig);
+  const ground = { servers: config.servers, mode: config.auth.mode, unknownRoutes: unknownAllowRoutes };
   const operator = new Operator({
     kube,
     clock,
@@ -53,7 +56,11 @@ export async function composeOperator(
     workers: own.workers,
     lease: { name: own.lease, duration: own.leaseDuration, deadline: own.renewDeadline, retry: own.retryPeriod },
     certificateSecret: own.certificateSecret,
-    validate,
+    configured: new Map(config.servers.map((server) => [server.name, timesOf(server)])),
+    validate: (name, spec) => {
+      const verdict = judgeServer(name, spec, ground);
+      return 'refusal' in verdict ? { reason: verdict.refusal, message: verdict.message } : undefined;
+    },
   });
   const probe = new ReadinessProbe({
     checks: [
@@ -100,11 +107,8 @@ export async function composeOperator(
   };
 }
 
-/** What the configuration would say of such a server. */
-function validate(name: string, spec: Readonly<Record<string, unknown>>): string | undefined {
-  const problems: Problem[] = [];
-  const nothing = { values: {}, problems: [], sources: new Map<string, string>() };
-  resolveServers(undefined, undefined, [{ where: 'spec.', name, spec: { ...spec } }], nothing, problems);
-  if (problems.length === 0) return undefined;
-  return problems.map(({ where, what }) => `${where} ${what}`).join('; ');
+/** Times of a server of the configuration, in milliseconds. */
+function timesOf({ idleTimeout, sessionTTL, maxLifetime, startTimeout, stateful, paused }: ServerSpec): ServerTimes {
+  const [idle, ttl, lifetime, start] = [idleTimeout, sessionTTL, maxLifetime, startTimeout].map((time) => time * 1000);
+  return { idle, ttl, maxLifetime: lifetime, start, stateful, paused };
 }

@@ -1,18 +1,33 @@
-/** The operator's part of the configuration. It reads the gateway's file and looks at a few sections only: it serves nobody, so it has no URL and no keys. */
+/**
+ * The operator's part of the configuration. It reads the gateway's file and looks at a few sections only: it serves nobody, so it has no URL and no keys. The
+ * servers of the file are read because an MCPServer is judged beside them.
+ */
 import { AppError } from '../errors';
 import { jsonSchema } from './describe';
 import { fromEnvironment } from './environment';
 import { merge, problemsOf, readYaml, type LoadOptions } from './load';
 import { refuse, unknownSetting, type Problem } from './problems';
 import { schema, type Settings } from './schema';
+import type { ServerSpec } from './server';
+import { resolveServers } from './servers';
 
-const SECTIONS = { backend: true, sessions: true, ops: true, log: true, stop: true, operator: true } as const;
+const SECTIONS = {
+  auth: true,
+  backend: true,
+  sessions: true,
+  ops: true,
+  log: true,
+  stop: true,
+  operator: true,
+} as const;
 
 /** Seconds by which an operator that cannot renew must have stopped before another may begin: what is under way is over by then. */
 const GAP = 2;
 
 /** What the operator needs to know. Times are seconds. */
 export interface OperatorConfig extends Pick<Settings, keyof typeof SECTIONS> {
+  /** None where the file has none. */
+  readonly servers: readonly ServerSpec[];
   readonly operator: Settings['operator'] & { readonly namespace: string };
 }
 
@@ -32,12 +47,15 @@ export async function loadOperatorConfig({ file, env }: Pick<LoadOptions, 'file'
   const parsed = schema.pick(SECTIONS).safeParse(own, { reportInput: true });
   if (!parsed.success) problems.push(...problemsOf(parsed.error, [], environment, jsonSchema()));
   else problems.push(...checkOperator(parsed.data.operator));
+  const { server, servers } = written;
+  const none = server === undefined && servers === undefined;
+  const resolved = none ? [] : resolveServers(server, servers, [], environment, problems);
   refuse(problems);
   const { namespace } = parsed.data?.operator ?? {};
   if (parsed.data === undefined || namespace === undefined) {
     throw new AppError('CONFIG_INVALID', 'The configuration cannot be read.');
   }
-  return { ...parsed.data, operator: { ...parsed.data.operator, namespace } };
+  return { ...parsed.data, servers: resolved, operator: { ...parsed.data.operator, namespace } };
 }
 
 function checkOperator({ namespace, leaseDuration, renewDeadline, retryPeriod }: Settings['operator']): Problem[] {

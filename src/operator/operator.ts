@@ -11,7 +11,7 @@ import { Reflector } from '../kube/reflector';
 import { MCP_SERVERS, MCP_SESSIONS } from '../resources/group';
 import type { Logger } from '../telemetry/log';
 import { reconcileCertificates } from './certificates';
-import { leaseFacts, podFacts, serverFacts, sessionFacts } from './facts';
+import { leaseFacts, podFacts, serverFacts, type ServerTimes, sessionFacts } from './facts';
 import { reconcileLease } from './lease-loop';
 import { PodLoop } from './pod-loop';
 import { Replicas } from './replicas';
@@ -55,6 +55,8 @@ export interface OperatorOptions {
   /** The Secret with the gateways' certificates; none is kept where it is not set. */
   readonly certificateSecret: string | undefined;
   readonly validate: Validate;
+  /** Servers of the configuration, whose sessions are looked after like those of MCPServers. */
+  readonly configured: ReadonlyMap<string, ServerTimes>;
 }
 
 /** Milliseconds that what is under way has to come to its end when a term is over; then it is given up. */
@@ -66,10 +68,7 @@ const POD_NAME = /^mcp-([0-9a-f]{40})-[0-9a-f]{8}$/;
 
 export class Operator {
   readonly #options: OperatorOptions;
-  readonly #caches: Omit<
-    WorldOptions,
-    'kube' | 'clock' | 'log' | 'namespace' | 'sessionsNamespace' | 'install' | 'did'
-  >;
+  readonly #caches: Pick<WorldOptions, 'sessions' | 'pods' | 'servers' | 'leases' | 'replicas'>;
   readonly #reflectors: readonly Pick<Reflector<never>, 'start' | 'stop' | 'isSynced'>[];
   readonly #election: LeaderElection;
   /** The leader's; absent while another leads. */
@@ -173,7 +172,8 @@ export class Operator {
   /** One term. Everything is looked at once at its start: what happened before nobody may have seen. */
   async #lead(leadership: Leadership): Promise<void> {
     const { signal } = leadership;
-    const { certificateSecret, namespace, sessionsNamespace, installId, kube, clock, log, observer } = this.#options;
+    const { certificateSecret, namespace, sessionsNamespace, installId, kube, clock, log } = this.#options;
+    const { observer, configured } = this.#options;
     const world = new World(
       {
         ...this.#caches,
@@ -183,6 +183,7 @@ export class Operator {
         namespace,
         sessionsNamespace,
         install: labelValue(installId),
+        configured,
         did: (action) => observer.did(action),
       },
       leadership,

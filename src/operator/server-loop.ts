@@ -7,8 +7,16 @@ import type { World } from './world';
 /** Milliseconds between an event of a session and the counts of its server being written: a burst of sessions is one write. */
 export const COUNT_MS = 2_000;
 
+/** Why a server is not served. */
+export interface Fault {
+  /** One word in CamelCase. */
+  readonly reason: string;
+  /** For people, with what to do. */
+  readonly message: string;
+}
+
 /** What is wrong with a server's `spec`; undefined where nothing is. */
-export type Validate = (name: string, spec: Readonly<Record<string, unknown>>) => string | undefined;
+export type Validate = (name: string, spec: Readonly<Record<string, unknown>>) => Fault | undefined;
 
 /** One look at one server. */
 export async function reconcileServer(
@@ -58,7 +66,7 @@ interface Said {
 /** All conditions of a server. Those of others stay; the time of ours changes with their status only. */
 export function conditions(
   { generation, status, times }: Pick<ServerFacts, 'generation' | 'status' | 'times'>,
-  fault: string | undefined,
+  fault: Fault | undefined,
   gateways: number,
   now: Date,
 ): readonly Condition[] {
@@ -66,7 +74,7 @@ export function conditions(
     Accepted:
       fault === undefined
         ? { status: 'True', reason: 'Valid', message: 'The gateways serve it.' }
-        : { status: 'False', reason: 'Invalid', message: fault.slice(0, MESSAGE_MAX) },
+        : { status: 'False', reason: fault.reason, message: fault.message.slice(0, MESSAGE_MAX) },
     Ready: ready(fault !== undefined, times.paused, gateways),
   };
   const before = status.conditions ?? [];

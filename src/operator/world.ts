@@ -45,6 +45,8 @@ export interface WorldOptions {
   readonly namespace: string;
   readonly sessionsNamespace: string;
   readonly install: string;
+  /** Servers of the configuration. */
+  readonly configured: ReadonlyMap<string, ServerTimes>;
   readonly sessions: Reflector<SessionFacts>;
   readonly pods: Reflector<PodFacts>;
   readonly servers: Reflector<ServerFacts>;
@@ -72,7 +74,9 @@ export class World {
 
   /** Times of the server of that name. */
   times(server: string): ServerTimes {
-    return this.options.servers.get(server)?.times ?? DEFAULT_TIMES;
+    const { servers, configured } = this.options;
+    // As the gateways have it: the configuration's server wins over an MCPServer of the same name.
+    return configured.get(server) ?? servers.get(server)?.times ?? DEFAULT_TIMES;
   }
 
   /** A live read; undefined where there is no such object. */

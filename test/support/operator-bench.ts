@@ -2,6 +2,7 @@
 import { labelValue, LABELS } from '../../src/backends/pod/names';
 import { Operator } from '../../src/operator/operator';
 import type { Action } from '../../src/operator/world';
+import type { Validate } from '../../src/operator/server-loop';
 import { replicaName } from '../../src/peers/names';
 import { API_VERSION } from '../../src/resources/group';
 import type { MCPSessionStatus } from '../../src/resources/session';
@@ -106,7 +107,7 @@ const settle = async (): Promise<void> => {
 };
 
 export async function operatorBench(
-  more: { certificateSecret?: string; keepRecords?: number; validate?: (name: string) => string | undefined } = {},
+  more: { certificateSecret?: string; keepRecords?: number; validate?: Validate } = {},
 ): Promise<OperatorBench> {
   const cluster = await FakeCluster.start();
   const clock = new FakeClock();
@@ -132,6 +133,7 @@ export async function operatorBench(
     lease: { name: 'leader', duration: 15, deadline: 10, retry: 2 },
     certificateSecret: more.certificateSecret,
     validate: more.validate ?? (() => undefined),
+    configured: new Map(),
   });
   const renew = (): void => {
     for (const name of living) cluster.put(AT.leases, aReplicaLease(name));

@@ -116,7 +116,9 @@ describe('the operator’s Leases', () => {
 
 describe('the operator’s servers', () => {
   it('show what is so: accepted or why not, ready or why not, and their sessions', async () => {
-    const bench = await operatorBench({ validate: (name) => (name === 'bad' ? 'spec.image is wrong' : undefined) });
+    const bench = await operatorBench({
+      validate: (name) => (name === 'bad' ? { reason: 'Invalid', message: 'spec.image is wrong' } : undefined),
+    });
     for (const name of ['s', 'bad']) bench.cluster.put(AT.servers, anMCPServer(name));
     bench.cluster.put(AT.servers, anMCPServer('asleep', { paused: true }));
     bench.operator.start();
