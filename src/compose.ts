@@ -1,4 +1,5 @@
 /** The one place where concrete things are built and wired: configuration in, a running gateway out. */
+import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
 import { dirname, join } from 'node:path';
@@ -13,7 +14,10 @@ import { bearerIdentity } from './compose/bearer';
 import type { Identity } from './compose/identity';
 import { oauthIdentity } from './compose/oauth';
 import { proxyAddress } from './compose/proxy-address';
+import { recordedSessions } from './compose/recorded';
 import { openRecords } from './compose/records';
+import { joinReplicas } from './compose/replicas';
+import { openSessionStore } from './compose/session-store';
 import { openCatalog } from './compose/servers';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
@@ -28,12 +32,12 @@ import { SseConnections } from './http/mcp/sse-connections';
 import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
 import { removeLeftovers } from './leftovers';
+import { alone } from './sessions/holders';
 import { SessionIds } from './sessions/ids';
 import { Registry } from './sessions/registry';
 import { StatelessTable } from './sessions/stateless';
 import { createSpawner, proxySessions } from './spawn';
 import { Seal } from './stores/seal';
-import { openSqliteSessionStore } from './stores/sqlite/sessions';
 import type { Logger } from './telemetry/log';
 import { collectProcessMetrics, createMetrics, type Metrics } from './telemetry/metrics';
 import { httpObserver, proxyObserver, sessionObserver } from './telemetry/observers';
@@ -89,10 +93,13 @@ async function build(
 
   const storePath = config.store.path ?? join(dataDir, 'sessions.sqlite');
   await makeFolder(dirname(storePath));
-  const store = openSqliteSessionStore(storePath);
-  started.push(() => store.close());
   const kube = openKube(config);
   if (kube !== undefined) started.push(() => kube.close());
+  const shared = await joinReplicas(config, kube, { clock, log, metrics, signal });
+  if (shared !== undefined) started.push(() => shared.stop());
+  const holders = shared?.replicas ?? alone(randomBytes(8).toString('hex'));
+  const store = openSessionStore(config, storePath, kube, holders.self, clock);
+  started.push(() => store.close());
   const servers = await openCatalog({ config, kube, log, clock, signal });
   started.push(() => servers.stop());
   const { catalog } = servers;
@@ -121,6 +128,7 @@ async function build(
       (name) => registry.live(name),
       (name) => spawner.address(name),
       identity.now,
+      ...(shared === undefined ? [] : [recordedSessions(store, catalog, clock)]),
     ),
     tokens: identity.tokens,
     sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,
@@ -144,7 +152,7 @@ async function build(
   });
   started.push(() => proxy.close(0));
 
-  const backend = openBackend(config, kube, proxy, log, metrics);
+  const backend = openBackend(config, kube, proxy, holders.self, log, metrics);
   started.push(() => backend.stop());
   const spawner = createSpawner({
     backend,
@@ -161,6 +169,8 @@ async function build(
     store,
     clock,
     ids: new SessionIds(sessionKeys),
+    holders,
+    discard: (child) => backend.discard?.(child) ?? Promise.resolve(),
     observer: sessionObserver(metrics, log),
   });
   started.push(() => registry.stop(0));
@@ -173,6 +183,7 @@ async function build(
 
   await removeLeftovers({
     ...{ store, backend, log, metrics, signal },
+    isShared: shared !== undefined,
     sleepMs: seconds(Math.max(...catalog.all().map(({ sessionTTL }) => sessionTTL))),
   });
   signal.throwIfAborted();
@@ -221,15 +232,22 @@ async function build(
   });
   started.push(() => ops.close(0));
 
+  const served: { app?: RequestListener } = {}; // it knows its URL once its port is taken
+  const elsewhere = await shared?.open({
+    holds: (name, generation) => registry.holds(name, generation),
+    handlers: { mcp: (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res)) },
+  });
+
   // The public listener is last: whoever reaches it finds everything behind it at work.
-  const http = await openHttp(config, (publicUrl) =>
-    createApp({
+  const http = await openHttp(config, (publicUrl) => {
+    served.app = createApp({
       exchange: { log, observer: httpObserver(metrics), trustedProxies: trustedProxies(config.http.trustedProxies) },
       guard: { ...config.http, publicUrl },
       find: (name) => catalog.find(name ?? config.defaultServer),
       ...identity.serve(publicUrl, bodies),
       mcp: {
         sessions: registry,
+        ...(elsewhere === undefined ? {} : { elsewhere }),
         stateless,
         bodies,
         streams,
@@ -244,8 +262,9 @@ async function build(
         acceptMs: 30_000,
       },
       failure: { log, statuses: config.sessions },
-    }),
-  );
+    });
+    return served.app;
+  });
 
   if (/^http:\/\/(?!localhost|127\.|\[::1\])/.test(config.http.publicUrl ?? '')) {
     log.warn('http.public-url-without-tls', { url: config.http.publicUrl, why: 'access tokens travel in the clear' });
@@ -259,9 +278,11 @@ async function build(
       probe.stop();
       await new Promise<void>((resolve) => void setTimeout(resolve, seconds(config.stop.readinessDelay)));
       http.drain();
+      shared?.drain();
       stateless.stop();
       await registry.stop(seconds(config.stop.drainTimeout));
       await http.close(LISTENER_MS);
+      await shared?.stop(); // once its sessions are given up
       await proxy.close(0);
       await backend.stop();
       await identity.close();

@@ -16,15 +16,26 @@ export interface Leftovers {
   readonly sleepMs: number;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Whether there may be others whose children are theirs: then nothing is removed here. */
+  readonly isShared: boolean;
   /** Gives up. */
   readonly signal: AbortSignal;
 }
 
 /** Puts the records right and removes the children. What cannot be removed now must not keep the gateway from serving; rejects as the store does. */
-export async function removeLeftovers({ store, backend, sleepMs, log, metrics, signal }: Leftovers): Promise<void> {
+export async function removeLeftovers({
+  store,
+  backend,
+  sleepMs,
+  isShared,
+  log,
+  metrics,
+  signal,
+}: Leftovers): Promise<void> {
   const at = Date.now();
   const nothing = { hibernated: 0, abandoned: 0 };
   const { hibernated, abandoned } = (await store.upkeep?.recover(at, at + sleepMs)) ?? nothing;
+  if (isShared) return;
   const late = AbortSignal.timeout(LEFTOVERS_MS);
   try {
     const removed = await abortable(backend.removeOrphans(), AbortSignal.any([signal, late]));

@@ -4,7 +4,8 @@ import type { Backend, BackendAddress, BackendExit, BackendLink } from './backen
 import type { Clock } from './clock';
 import type { ServerSpec } from './config/server';
 import { AppError } from './errors';
-import type { FindProxySession } from './forgejo/contract';
+import type { FindProxySession, ProxySession } from './forgejo/contract';
+import { API_VERSION, MCP_SESSIONS } from './resources/group';
 import type { SpawnFunc } from './sessions/ports';
 import type { LiveSession } from './sessions/registry';
 import { spawnWith } from './sessions/spawn';
@@ -50,6 +51,7 @@ export function createSpawner(options: SpawnOptions): Spawner {
         open: async (spec, until) => watched(await backend.open(spec, until), metrics, end),
       },
       clock,
+      owner: (name, uid) => ({ apiVersion: API_VERSION, kind: MCP_SESSIONS.kind, name, uid }),
       secrets: async (_request, address) => {
         addresses.set(session, address);
         return childEnvironment(server, proxy.childUrl, () => proxy.mint(session, address.instance));
@@ -77,36 +79,58 @@ export function createSpawner(options: SpawnOptions): Spawner {
 /** What a grant allows at this moment; undefined where it has ended. Rejects with `STORE_UNAVAILABLE`. */
 export type GrantNow = (auth: AuthContext) => Promise<Pick<AuthContext, 'scopes' | 'choice'> | undefined>;
 
+/** A session that another gateway has, as its record says. Rejects with `STORE_UNAVAILABLE`. */
+export type FindRecorded = (
+  name: string,
+) => Promise<
+  | { readonly auth: AuthContext; readonly server: ServerSpec; readonly child: Pick<BackendAddress, 'instance' | 'ip'> }
+  | undefined
+>;
+
 /**
- * What the credential proxy asks: a session that the registry calls live, with the child that it has now and what its grant allows now, since a
- * call may come long after the last request of the session's client. From the moment a session's or its grant's end begins its capability is worth
- * nothing.
+ * What the credential proxy asks: a session that the registry calls live, or that another gateway has, with the child that it has now and what its
+ * grant allows now, since a call may come long after the last request of the session's client. From the moment a session's or its grant's end begins its
+ * capability is worth nothing.
  */
 export function proxySessions(
   live: (name: string) => LiveSession | undefined,
   address: (name: string) => BackendAddress | undefined,
   grantNow: GrantNow,
+  recorded: FindRecorded = async () => undefined,
 ): FindProxySession {
   return async (name) => {
     const auth = live(name)?.auth;
-    if (auth === undefined) return undefined;
+    if (auth === undefined) {
+      const other = await recorded(name);
+      const now = other === undefined ? undefined : await grantNow(other.auth);
+      return other === undefined || now === undefined ? undefined : proxySession(name, other, other.auth, now);
+    }
     const now = await grantNow(auth);
     const session = live(name);
     const child = address(name);
     if (now === undefined || session === undefined || child === undefined) return undefined;
-    const { server } = session;
-    const mayWrite =
-      server.policy.access === 'write' && [auth, session.auth, now].every(({ scopes }) => scopes.has('forgejo:write'));
-    return {
-      name,
-      server,
-      grant: auth.grant,
-      access: mayWrite ? 'write' : 'read',
-      ...(now.choice === undefined ? {} : { choice: now.choice }),
-      instance: child.instance,
-      ip: child.ip,
-      userId: auth.user.id,
-    };
+    return proxySession(name, { ...session, auth: session.auth, child }, auth, now);
+  };
+}
+
+/** @param before who the session was bound to before what the grant allows was asked: what it may do both then and now it may do. */
+function proxySession(
+  name: string,
+  { auth, server, child }: NonNullable<Awaited<ReturnType<FindRecorded>>>,
+  before: AuthContext,
+  now: Pick<AuthContext, 'scopes' | 'choice'>,
+): ProxySession {
+  const mayWrite =
+    server.policy.access === 'write' && [before, auth, now].every(({ scopes }) => scopes.has('forgejo:write'));
+  return {
+    name,
+    server,
+    grant: before.grant,
+    access: mayWrite ? 'write' : 'read',
+    ...(now.choice === undefined ? {} : { choice: now.choice }),
+    instance: child.instance,
+    ip: child.ip,
+    userId: before.user.id,
   };
 }
 

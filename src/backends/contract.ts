@@ -24,6 +24,8 @@ export interface BackendSpec {
   /** The user, as an opaque label value: never the login name. */
   readonly user: string;
   readonly server: ServerSpec;
+  /** The object that the child is removed with, in a cluster. */
+  readonly owner?: { readonly apiVersion: string; readonly kind: string; readonly name: string; readonly uid: string };
   /**
    * Environment for the child beside the server's own: the credential proxy's URL and the session's capability. Secret: it goes over the
    * launcher's claim or the process's environment, never into a pod spec, an argv or a log.
@@ -102,6 +104,9 @@ export interface Backend {
 
   /** Finds out ahead of the first session what it would have to wait for. Never rejects: a session meets the same fault. */
   prepare?(servers: readonly ServerSpec[]): Promise<void>;
+
+  /** Removes a child that another process started. Resolves when it is gone, or could not be removed in time; never rejects. */
+  discard?(child: BackendAddress): Promise<void>;
 
   /** Finds and removes what an earlier run left behind. Resolves with how many children were removed. */
   removeOrphans(): Promise<number>;

@@ -1,5 +1,4 @@
 /** What runs the children, and the Kubernetes API that it and the store of logins share. */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Backend } from '../backends/contract';
 import { PodBackend } from '../backends/pod/driver';
@@ -31,10 +30,12 @@ export function openCluster(kubeconfig: string | undefined): KubeClient {
   }
 }
 
+/** @param run names this run of the gateway; random, never used again. */
 export function openBackend(
   config: Config,
   kube: KubeClient | undefined,
   { caPem }: CredentialProxy,
+  run: string,
   log: Logger,
   metrics: Metrics,
 ): Backend {
@@ -47,7 +48,7 @@ export function openBackend(
     namespace: backend.namespace,
     install: backend.installId,
     ...(backend.owner === undefined ? {} : { owner: backend.owner }),
-    run: randomBytes(8).toString('hex'),
+    run,
     ...(caPem === undefined ? {} : { ca: caPem, caEnv: backend.caEnv }),
     maxStarting: backend.maxStarting,
     log,

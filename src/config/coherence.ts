@@ -42,6 +42,21 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
       what: "is needed with backend.kind pod: the URL of the credential proxy's Service, https://<name>.<namespace>.svc:<port>",
     });
   }
+  if (sessions.driver === 'kubernetes' && backend.kind !== 'pod') {
+    problems.push({ where: 'sessions.driver', what: '"kubernetes" needs backend.kind "pod"' });
+  }
+  if (sessions.driver === 'kubernetes') {
+    if (settings.operator.namespace === undefined)
+      problems.push({
+        where: 'operator.namespace',
+        what: 'is needed with sessions.driver "kubernetes": the namespace of the release',
+      });
+    if (settings.replicas.address === undefined)
+      problems.push({
+        where: 'replicas.address',
+        what: 'is needed with sessions.driver "kubernetes": host:port of this gateway for the others',
+      });
+  }
   if (settings.defaultServer !== undefined && !servers.some(({ name }) => name === settings.defaultServer)) {
     problems.push({ where: 'defaultServer', what: `there is no server named "${settings.defaultServer}"` });
   }

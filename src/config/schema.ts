@@ -17,6 +17,7 @@ import {
   network,
   origin,
   path,
+  text,
 } from './fields';
 import { serverName } from './server-schema';
 
@@ -82,6 +83,11 @@ const http = z.strictObject({
 });
 
 const sessions = z.strictObject({
+  driver: choice('sqlite', 'kubernetes')
+    .prefault('sqlite')
+    .describe(
+      'Where sessions are recorded. `sqlite`: in a file, for one machine; `kubernetes`: as MCPSession objects in the namespace of the pods, which needs `backend.kind` `pod`.',
+    ),
   maxPerUser: integer({ min: 0 })
     .prefault(10)
     .describe('Sessions of one user that have a child at once; those that sleep have none. 0: no limit.'),
@@ -205,7 +211,7 @@ const store = z.strictObject({
   driver: choice('sqlite', 'kubernetes')
     .prefault('sqlite')
     .describe(
-      'Where logins are kept. `sqlite`: in the file with the sessions, for one machine; `kubernetes`: as encrypted Secrets that every gateway of an install shares, in a cluster that is found as for `pod` (`backend.kubeconfig`). Sessions are recorded in the file in both cases.',
+      'Where logins are kept. `sqlite`: in the file with the sessions, for one machine; `kubernetes`: as encrypted Secrets that every gateway of an install shares, in a cluster that is found as for `pod` (`backend.kubeconfig`). Where sessions are recorded is `sessions.driver`.',
     ),
   path: path().optional().describe('The database file. Default: `<dataDir>/sessions.sqlite`.'),
   namespace: label()
@@ -236,6 +242,20 @@ const stop = z.strictObject({
   timeout: duration({ min: 1 })
     .prefault('45s')
     .describe('Time for the whole stop; then the program exits with status 1.'),
+});
+
+const replicas = z.strictObject({
+  address: text()
+    .optional()
+    .describe(
+      'Where the other gateways of the install reach this one: `host:port`, usually the address of its pod. Needed with `sessions.driver` `kubernetes`, together with `operator.namespace`.',
+    ),
+  listen: listenAddress().prefault('0.0.0.0:8444').describe('Where requests that other gateways send on are taken.'),
+  certificates: path()
+    .optional()
+    .describe(
+      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs. Without it nothing is sent on or taken.',
+    ),
 });
 
 const operator = z.strictObject({
@@ -282,6 +302,7 @@ export const schema = z.strictObject({
   ops: ops.prefault({}),
   log: log.prefault({}),
   stop: stop.prefault({}),
+  replicas: replicas.prefault({}),
   operator: operator.prefault({}),
 });
 

@@ -13,7 +13,7 @@ import type {
 } from '../bridge/contract';
 import { failureOf } from '../bridge/failures';
 import { AppError, toAppError } from '../errors';
-import { draining, ended } from './refusals';
+import { draining, ended, moved } from './refusals';
 import type { SessionHandle } from './ports';
 import type { Session } from './session';
 
@@ -116,6 +116,7 @@ export class Handle implements SessionHandle {
    */
   async #withChild<T>(work: (channel: Channel) => Promise<T>): Promise<T> {
     for (let tries = 1; ; tries += 1) {
+      if (this.#session.isElsewhere) throw moved();
       if (this.#session.state !== 'active') throw ended();
       const channel = this.#session.channel ?? (await this.#options.wake());
       try {

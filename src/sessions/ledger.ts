@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { EndReason, SessionChange, SessionRecord, SessionStore } from './ports';
-import { ended } from './refusals';
+import { moved } from './refusals';
 import { within } from './within';
 
 /** Milliseconds for one call of the store. */
@@ -79,7 +79,8 @@ export class Ledger {
 
   /**
    * Records a change, and what waits of the same session with it. Rejects with `STORE_UNAVAILABLE`; whether it was recorded is then unknown, and it is not
-   * tried again. Rejects with `SESSION_ENDED` where nothing can be recorded of the session any more.
+   * tried again. Where nothing can be recorded of the session any more, it says so in its message: the session has ended, or is another
+   * process's.
    */
   async write(name: string, change: SessionChange): Promise<void> {
     if (this.#applying?.name === name) await this.#applying.done;
@@ -90,7 +91,7 @@ export class Ledger {
       this.#waiting.delete(name);
     if (isOurs) return;
     this.#lost(name);
-    throw ended();
+    throw moved();
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */

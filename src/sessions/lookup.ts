@@ -5,9 +5,11 @@ import type { ServerSpec } from '../config/server';
 import type { AppError } from '../errors';
 import { bind, covers, type BindingPolicy, type Bound } from './binding';
 import { bearerOf, boundOf, revived } from './bound';
+import { HeldElsewhere } from './elsewhere';
+import type { Holders } from './holders';
 import { sessionName, type SessionIds } from './ids';
 import type { Ledger } from './ledger';
-import type { SessionRecord } from './ports';
+import type { ChildPlace, SessionRecord } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 import type { Table } from './table';
@@ -18,6 +20,13 @@ export interface LookupOptions {
   readonly clock: Clock;
   readonly ids: SessionIds;
   readonly binding: BindingPolicy;
+  readonly holders: Holders;
+  /** Removes what the process before left of a session's child. Resolves when it is gone; never rejects. */
+  readonly discard: (child: ChildPlace) => Promise<void>;
+  /** A session of this process is another's by now. */
+  readonly lost: (name: string) => void;
+  /** Ends a session that was taken over and cannot go on. */
+  readonly end: (session: Session) => void;
   /** Whether a session's time is up for whoever asks now. */
   readonly isOver: (session: Session) => boolean;
   readonly isStopping: () => boolean;
@@ -36,13 +45,25 @@ export class Lookup {
   async find(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<Session> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (id === undefined || id === '') throw refusals.idMissing();
-    const session = this.#options.table.byId(id) ?? (await this.#revive(auth, server, id));
+    const session = (await this.#local(id)) ?? (await this.#revive(auth, server, id));
     if (session.state !== 'active' || this.#options.isOver(session)) throw this.#endedNow();
     this.#check(session.auth, session.server.name, auth, server);
     if (!covers(session.auth, auth)) throw refusals.tokenNarrower();
     this.#follow(session, auth);
     if (session.channel === undefined && session.waking === undefined) session.server = server; // its next child is one of today's
     return session;
+  }
+
+  /** The session as this process has it, where that is so for certain. */
+  async #local(id: string): Promise<Session | undefined> {
+    const { table, holders, ledger } = this.#options;
+    const session = table.byId(id);
+    if (session === undefined || session.isElsewhere) return undefined;
+    if (holders.isSure) return session;
+    const record = await ledger.live(session.name);
+    if (record?.holder === undefined || record.holder === holders.self) return session;
+    this.#options.lost(session.name);
+    return undefined;
   }
 
   #check(bound: Bound, boundServer: string, auth: AuthContext, server: ServerSpec): void {
@@ -62,8 +83,7 @@ export class Lookup {
   }
 
   /**
-   * A session that this process does not have: it slept when the one before stopped, or has ended. Which of them only the store can tell (503 when it
-   * cannot).
+   * A session that this process does not have: another one has it or had it, or it has ended. Which of them only the store can tell (503 when it cannot).
    */
   async #revive(auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
     const { ids, ledger, table, clock } = this.#options;
@@ -71,11 +91,12 @@ export class Lookup {
     const name = sessionName(id);
     const record = await ledger.live(name);
     const meanwhile = table.byId(id);
-    if (meanwhile !== undefined) return meanwhile;
-    if (record?.state !== 'hibernated' || (record.expiresAt ?? Infinity) <= clock.wall()) throw this.#endedNow();
+    if (meanwhile !== undefined && !meanwhile.isElsewhere) return meanwhile;
+    if (record === undefined || isExpired(record, clock.wall())) throw this.#endedNow();
     if (this.#options.isStopping()) throw refusals.draining();
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
+    await this.#checkHolder(record);
     const running = this.#reviving.get(name);
     if (running !== undefined) return running;
     const reviving = this.#claim(record, bearer, server, id).finally(() => this.#reviving.delete(name));
@@ -83,7 +104,15 @@ export class Lookup {
     return reviving;
   }
 
-  /** Makes a sleeping session this process's own. */
+  /** @throws HeldElsewhere where somebody who lives has the session. */
+  async #checkHolder(record: SessionRecord): Promise<void> {
+    const { holder } = record;
+    const { holders } = this.#options;
+    if (holder === undefined || holder === holders.self || !(await holders.isAlive(holder))) return;
+    throw new HeldElsewhere(record, holder);
+  }
+
+  /** Makes a session this process's own. Of its child, where the one before still had one, nothing stays. */
   async #claim(
     { name, generation }: SessionRecord,
     bearer: AuthContext,
@@ -96,6 +125,13 @@ export class Lookup {
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
     table.add(session);
     table.identify(session, id);
+    const { child } = record;
+    if (child !== undefined) {
+      session.leaving = this.#options.discard(child).then(() => {
+        session.leaving = undefined;
+      });
+    }
+    if (!session.maySleep) this.#options.end(session);
     return session;
   }
 
@@ -103,6 +139,10 @@ export class Lookup {
   #endedNow(): AppError {
     return this.#options.isStopping() ? refusals.draining() : refusals.ended();
   }
+}
+
+function isExpired({ state, expiresAt = Infinity }: SessionRecord, wall: number): boolean {
+  return state === 'hibernated' && expiresAt <= wall;
 }
 
 function sameScopes(a: AuthContext, b: AuthContext): boolean {

@@ -56,8 +56,8 @@ export interface SpawnRequest {
   readonly generation: number;
   /** See {@link SessionRecord.uid}. */
   readonly uid?: string;
-  /** Told where the child runs, before it is spoken to. */
-  readonly placed: (place: ChildPlace) => void;
+  /** Told where the child runs, before it is spoken to; resolves once that is recorded. Rejects as the store does. */
+  readonly placed: (place: ChildPlace) => Promise<void>;
 }
 
 /**

@@ -70,6 +70,11 @@ export function takenElsewhere(): AppError {
   );
 }
 
+/** The session turned out to be another process's by now, or to have ended elsewhere. Whoever asks again is told which. */
+export function moved(): AppError {
+  return new AppError('STORE_UNAVAILABLE', 'The session has moved to another gateway. Try again.', { retryAfter: 1 });
+}
+
 export function startDeadline(seconds: number): AppError {
   return new AppError(
     'BACKEND_START_DEADLINE',

@@ -8,28 +8,25 @@ import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import type { BindingPolicy } from './binding';
 import { boundOf, established } from './bound';
-import type { CapOptions } from './caps';
-import { displaced, type CrowdOptions } from './crowd';
+import { displaced } from './crowd';
 import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
 import { expired, reapable } from './expiry';
 import { Handle, type Opening } from './handle';
-import { sessionName, type SessionIds } from './ids';
+import { sessionName } from './ids';
 import { Ledger } from './ledger';
 import { Lookup } from './lookup';
+import type { RegistryOptions } from './options';
 import { Places } from './places';
 import type {
+  ChildPlace,
   EndReason,
   OpenOptions,
   SessionHandle,
-  SessionObserver,
   SessionRecord,
-  SessionStore,
   SessionStream,
   Sessions,
   SleepReason,
-  SpawnFunc,
 } from './ports';
 import * as refusals from './refusals';
 import { Session } from './session';
@@ -38,20 +35,7 @@ import { start } from './start';
 import { Table } from './table';
 import { within } from './within';
 
-export interface RegistryOptions extends CapOptions, CrowdOptions {
-  readonly spawn: SpawnFunc;
-  readonly store: SessionStore;
-  readonly clock: Clock;
-  readonly ids: SessionIds;
-  readonly observer: SessionObserver;
-  readonly binding: BindingPolicy;
-  /** Seconds between two sweeps for idle and expired sessions. */
-  readonly sweepInterval: number;
-  /** GET streams that one session may have open. */
-  readonly maxStreams: number;
-  /** Seconds for which the record of an ended session is kept. */
-  readonly keepRecords: number;
-}
+export type { RegistryOptions } from './options';
 
 /** Milliseconds between two rounds over old records. */
 const TIDY_EVERY_MS = 600_000;
@@ -87,6 +71,8 @@ export class Registry implements Sessions {
       ...common,
       isOver: (session) => this.#isOver(session),
       isStopping: () => this.#stopping !== undefined,
+      end: (session) => void this.#end(session, 'lost'),
+      lost: (name) => this.#lost(name),
     });
     this.#sleep = new Sleep({
       ...common,
@@ -156,6 +142,12 @@ export class Registry implements Sessions {
     return [...new Set(this.#table.live().map(({ auth }) => auth.grant))];
   }
 
+  /** Whether this process has a session with this very child or sleep of it. */
+  holds(name: string, generation: number): boolean {
+    const session = this.#table.named(name);
+    return session?.isLive === true && session.generation === generation;
+  }
+
   /** Ends every session of a grant that is gone. Resolves when their children are. */
   endGrant(grant: string): Promise<void> {
     return this.#endAll('revoked', ({ auth }) => auth.grant === grant);
@@ -221,6 +213,7 @@ export class Registry implements Sessions {
       record: async () => {
         session.record = await this.#ledger.insert(record);
       },
+      placed: (child: ChildPlace) => this.#ledger.write(session.name, { child }),
       up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
       failed: () => this.#remove(session, session.startEnded ?? 'start-failed'),
     };
@@ -336,7 +329,9 @@ export class Registry implements Sessions {
   /** The session is none of this process's any more; what becomes of it others have recorded. */
   #lost(name: string): void {
     const session = this.#table.named(name);
-    if (session?.state === 'active') void this.#close(session, 'lost');
+    if (session?.state !== 'active') return;
+    session.isElsewhere = true;
+    void this.#close(session, 'lost');
   }
 
   /** Its child ends, and the session sleeps; where too many sleep, others end. */

@@ -57,6 +57,8 @@ export class Session {
   waking: Promise<Channel> | undefined;
   /** Resolves when the child of before is gone; undefined where it is. */
   leaving: Promise<void> | undefined;
+  /** Set when it turned out to be none of this process's any more: what is true of it only its record says. */
+  isElsewhere = false;
   /** Set when nobody new may use the session: it ends when the last one lets go. */
   retired: EndReason | undefined;
   /** As what it was counted last. */

@@ -100,6 +100,7 @@ export class Sleep {
         spawn,
         clock,
         record: () => ledger.write(session.name, { state: 'starting', generation, child: null }),
+        placed: (child) => ledger.write(session.name, { child }),
         up: (up) => up,
         failed: place,
       },

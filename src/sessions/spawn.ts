@@ -1,7 +1,7 @@
 /** The way from a backend and the bridge to the {@link SpawnFunc} that the registry is handed. */
 import { hash } from 'node:crypto';
 import type { UserRef } from '../auth/context';
-import type { Backend, BackendAddress, BackendLink } from '../backends/contract';
+import type { Backend, BackendAddress, BackendLink, BackendSpec } from '../backends/contract';
 import { openChannel } from '../bridge/channel';
 import type { ChannelObserver } from '../bridge/contract';
 import type { Clock } from '../clock';
@@ -11,6 +11,8 @@ import type { SpawnFunc, SpawnRequest } from './ports';
 export interface SpawnOptions {
   readonly backend: Backend;
   readonly clock: Clock;
+  /** The record of a session as the owner of its child; absent where records own nothing. */
+  readonly owner?: (session: string, uid: string) => NonNullable<BackendSpec['owner']>;
   /** The child's secret environment, made once its address is known: the credential proxy's URL and a capability that names this child. */
   readonly secrets: (request: SpawnRequest, address: BackendAddress) => Promise<Readonly<Record<string, string>>>;
   readonly observer: (request: SpawnRequest) => ChannelObserver;
@@ -33,8 +35,11 @@ export function spawnWith(options: SpawnOptions): SpawnFunc {
         session: request.session,
         user: userLabel(request.auth.user),
         server,
-        secrets: (address) => {
-          request.placed(address);
+        ...(options.owner === undefined || request.uid === undefined
+          ? {}
+          : { owner: options.owner(request.session, request.uid) }),
+        secrets: async (address) => {
+          await request.placed(address);
           return options.secrets(request, address);
         },
       },

@@ -11,6 +11,8 @@ export interface StartOptions<T> {
   readonly clock: Clock;
   /** Records that the child is about to be started. */
   readonly record: () => Promise<void>;
+  /** Records where it runs. */
+  readonly placed: (place: ChildPlace) => Promise<void>;
   /** Takes the child over in the very turn in which its start was last seen to be wanted, so that no end is lost in between. Must not throw. */
   readonly up: (channel: Channel) => T;
   /**
@@ -42,8 +44,9 @@ export async function start<T>(options: StartOptions<T>, signal: AbortSignal): P
     abort.signal.throwIfAborted();
     const { name, auth, server, generation } = session;
     const { uid } = session.record;
-    const placed = (place: ChildPlace): void => {
+    const placed = (place: ChildPlace): Promise<void> => {
       session.child = place;
+      return options.placed(place);
     };
     spawning = spawn(
       { session: name, auth, server, generation, placed, ...(uid === undefined ? {} : { uid }) },

@@ -70,6 +70,18 @@ export function createMetrics() {
       START_BUCKETS,
       ['server'],
     ),
+    peerForwards: counter(
+      'peer_forwards_total',
+      'Requests that were sent on to another gateway, by what became of them.',
+      ['channel', 'outcome'],
+    ),
+    peerForwardSeconds: histogram(
+      'peer_forward_duration_seconds',
+      'Time of requests that were sent on, their streams included.',
+      START_BUCKETS,
+      ['channel'],
+    ),
+    peerRefusals: counter('peer_refusals_total', 'What other gateways were refused, by why.', ['why']),
     ends: counter('session_ends_total', 'Sessions that ended, by reason.', ['server', 'reason']),
 
     startSeconds: histogram('backend_start_duration_seconds', 'Time to start a child, by phase.', START_BUCKETS, [

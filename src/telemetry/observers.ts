@@ -1,6 +1,7 @@
 /** What the parts tell their observers, as metrics and log lines. The parts know neither. */
 import type { ChannelObserver } from '../bridge/contract';
 import type { ProxyEvent, ProxyObserver } from '../forgejo/contract';
+import type { PeerObserver } from '../peers/contract';
 import type { SessionObserver, SessionRecord } from '../sessions/ports';
 import type { Logger } from './log';
 import type { Metrics } from './metrics';
@@ -27,6 +28,19 @@ export function authObserver(metrics: Metrics) {
     },
     forge(seconds: number): void {
       metrics.authForgeSeconds.observe(seconds);
+    },
+  };
+}
+
+/** For the way between gateways. */
+export function peerObserver(metrics: Metrics): PeerObserver {
+  return {
+    forwarded(channel, outcome, seconds) {
+      metrics.peerForwards.inc({ channel, outcome });
+      metrics.peerForwardSeconds.observe({ channel }, seconds);
+    },
+    refused(why) {
+      metrics.peerRefusals.inc({ why });
     },
   };
 }

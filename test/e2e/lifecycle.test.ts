@@ -52,15 +52,17 @@ describe('pods and sessions', () => {
     await client.close();
   });
 
-  it('end when idle: the sweep ends the session with reason idle', async function () {
+  it('end when idle, and the session does not: its next call has another pod, 200', async function () {
     this.timeout(120_000);
-    const reaped = await app.metric('forgejo_mcp_session_ends_total', { reason: 'idle' });
+    const slept = await app.metric('forgejo_mcp_session_hibernations_total', { why: 'idle' });
     const client = await app.client('alice', 'brief');
     await client.initialize();
     const { name } = await app.podOf(client);
     await until(`pod ${name} is gone`, async () => !(await app.sessionPods()).some((p) => p.name === name), 90_000);
-    expect(await app.metric('forgejo_mcp_session_ends_total', { reason: 'idle' })).to.be.greaterThan(reaped);
-    expect((await client.call('echo', { text: 'x' })).status).to.equal(404);
+    expect(await app.metric('forgejo_mcp_session_hibernations_total', { why: 'idle' })).to.be.greaterThan(slept);
+    expect(await client.text('echo', { text: 'awake' })).to.equal('awake');
+    expect((await app.podOf(client)).name).to.not.equal(name);
+    expect(await client.end()).to.equal(204);
     await client.close();
   });
 

@@ -8,6 +8,7 @@ import type { BackendLink } from '../../src/backends/contract';
 import type { MessageSink } from '../../src/bridge/contract';
 import { parseExact } from '../../src/bridge/json';
 import { systemClock } from '../../src/clock';
+import { alone } from '../../src/sessions/holders';
 import { SessionIds } from '../../src/sessions/ids';
 import type { SessionHandle } from '../../src/sessions/ports';
 import { Registry } from '../../src/sessions/registry';
@@ -61,6 +62,8 @@ describe('sessions over real stdio', () => {
       ids: new SessionIds([Buffer.alloc(32, 3)]),
       observer: log,
       binding: 'adopt',
+      holders: alone('self'),
+      discard: async () => undefined,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 86_400,

@@ -5,8 +5,10 @@ import { openChannel } from '../../src/bridge/channel';
 import type { Channel } from '../../src/bridge/contract';
 import type { ServerSpec } from '../../src/config/server';
 import { AppError } from '../../src/errors';
+import { alone } from '../../src/sessions/holders';
 import { SessionIds } from '../../src/sessions/ids';
 import type {
+  ChildPlace,
   EndReason,
   SessionChange,
   SessionHandle,
@@ -127,6 +129,8 @@ export class SessionBench {
   readonly starts: FakeStart[] = [];
   readonly channelLog = new RecordingObserver();
   readonly registry: Registry;
+  /** Children of other processes that were removed. */
+  readonly discarded: ChildPlace[] = [];
   /** Not set: children come up only when the test says so. */
   autoStart = true;
   /** Children answer `initialize` by themselves. */
@@ -144,6 +148,8 @@ export class SessionBench {
       ids: this.ids,
       observer: this.log,
       binding: 'adopt',
+      holders: alone('self'),
+      discard: async (child) => void this.discarded.push(child),
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 7_776_000,

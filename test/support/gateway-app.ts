@@ -16,6 +16,7 @@ import { BodyReader } from '../../src/http/mcp/body';
 import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-streams';
 import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connections';
 import { Streams } from '../../src/http/mcp/stream';
+import { alone } from '../../src/sessions/holders';
 import { SessionIds } from '../../src/sessions/ids';
 import type { SpawnRequest } from '../../src/sessions/ports';
 import { MemoryStore } from './memory-store';
@@ -145,6 +146,8 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     ids: new SessionIds([randomBytes(32)]),
     observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, counts() {} },
     binding: 'adopt',
+    holders: alone('self'),
+    discard: async () => undefined,
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,

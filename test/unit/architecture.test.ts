@@ -20,6 +20,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'sessions/ports',
     'peers/contract',
     'peers/forwarded',
+    'sessions/elsewhere',
     'bridge/contract',
     'bridge/json',
     'bridge/modern/meta',
@@ -47,6 +48,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'stores/': ['sessions/ports', 'kube/', 'resources/'],
   'config/': [],
   'telemetry/': [
+    'peers/contract',
     'bridge/contract',
     'sessions/ports',
     'forgejo/contract',

@@ -2,11 +2,12 @@
 import { expect } from 'chai';
 import type { JsonRpcRequest } from '../../src/bridge/contract';
 import { AppError } from '../../src/errors';
-import type { SessionHandle } from '../../src/sessions/ports';
+import type { SessionHandle, SessionRecord } from '../../src/sessions/ports';
 import type { RegistryOptions } from '../../src/sessions/registry';
 import { aRequest } from '../support/channel';
 import { anAuth, aServer, refusal, SessionBench } from '../support/fake-sessions';
 import { FakeSink, settle, type FakeLink } from '../support/fake-link';
+import { MemoryStore } from '../support/memory-store';
 
 const IDLE_MS = 300_000;
 const TTL_MS = 86_400_000;
@@ -552,6 +553,63 @@ describe('sessions that sleep', () => {
       for (const result of results) if (result.status === 'fulfilled') result.value.release();
       await a.registry.stop(0);
       await b.registry.stop(0);
+    });
+
+    describe('of another process that shares the store', () => {
+      const held = async (over: Partial<SessionRecord> = {}): Promise<string> => {
+        const { id } = await bench.session();
+        await bench.registry.stop(0);
+        const record = (await bench.recordOf(id)) as SessionRecord;
+        const child = { instance: 'uid-of-its-pod' };
+        store = new MemoryStore();
+        store.records.set(record.name, { ...record, state: 'active', holder: 'other', child, ...over });
+        bench = new SessionBench({ store, holders: { self: 'self', isSure: true, isAlive: async () => alive } });
+        bench.prepare = obliging;
+        return id;
+      };
+      let alive: boolean;
+      let store: MemoryStore;
+      beforeEach(() => (alive = false));
+
+      it('that lives is left to it: 503 and not 404', async () => {
+        alive = true;
+        const id = await held();
+        expect(await refusal(use(id))).to.include({ code: 'STORE_UNAVAILABLE', status: 503 });
+        expect(bench.starts).to.have.length(0);
+      });
+
+      it('that is dead is taken over: what it left of the child is removed first, and then another one started', async () => {
+        const id = await held();
+        const order: string[] = [];
+        bench.prepare = (link) => {
+          order.push(`started after ${String(bench.discarded.length)} removed`);
+          obliging(link);
+        };
+        expect((await ask(id)).last.result).to.equal('tools/call');
+        expect(order).to.deep.equal(['started after 1 removed']);
+        expect(bench.discarded).to.deep.equal([{ instance: 'uid-of-its-pod' }]);
+      });
+
+      it('that is dead, whose session cannot be brought back, is over: 404, and its child removed', async () => {
+        const id = await held({ remembered: undefined as never });
+        expect((await refusal(use(id))).status).to.equal(404);
+        expect(bench.discarded).to.have.length(1);
+        await settle();
+        expect(bench.log.ends).to.deep.equal(['lost']);
+      });
+
+      it('cannot be told dead or alive while the cluster does not say: 503', async () => {
+        const id = await held();
+        bench = new SessionBench({
+          store,
+          holders: {
+            self: 'self',
+            isSure: true,
+            isAlive: () => Promise.reject(new AppError('STORE_UNAVAILABLE', 'nobody knows')),
+          },
+        });
+        expect((await refusal(use(id))).status).to.equal(503);
+      });
     });
 
     it('ends sessions that cannot outlive the process, and those that cannot sleep', async () => {

@@ -14,7 +14,7 @@ describe('spawning over a backend', () => {
     auth: anAuth(),
     server: aServer({ callTimeout: 5, startTimeout: 2, maxCallsInFlight: 1 }),
     generation: 3,
-    placed: (place: ChildPlace) => void places.push(place),
+    placed: async (place: ChildPlace) => void places.push(place),
   };
   const places: ChildPlace[] = [];
 

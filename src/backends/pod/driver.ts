@@ -5,7 +5,7 @@ import type { ServerSpec } from '../../config/server';
 import { AppError, toAppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { abortable, type Budget, startBudget } from '../budget';
-import type { Backend, BackendLink, BackendSpec, StartPhase } from '../contract';
+import type { Backend, BackendAddress, BackendLink, BackendSpec, StartPhase } from '../contract';
 import { Slots } from '../slots';
 import { openAttach } from './attach';
 import { childCommand, type Trust } from './command';
@@ -114,6 +114,11 @@ export class PodBackend implements Backend {
     }
   }
 
+  async discard({ name, instance }: BackendAddress): Promise<void> {
+    this.#watch.start();
+    if (name !== undefined) await this.#pods.remove(name, instance);
+  }
+
   async removeOrphans(): Promise<number> {
     this.#watch.start();
     return this.#pods.removeOthers();
@@ -176,7 +181,7 @@ export class PodBackend implements Backend {
     const { server, session, user } = spec;
     const [userNamespace, owner] = await Promise.all([
       abortable(this.#userNamespaces.decide(server), budget.signal),
-      this.#pods.owner(budget.signal),
+      spec.owner ?? this.#pods.owner(budget.signal),
     ]);
     const pod = podName(session, podSuffix());
     const clock = this.#clock;

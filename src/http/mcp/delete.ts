@@ -1,5 +1,6 @@
 /** DELETE: the client is done with its session (MCP 2025-11-25, 'Session Management'). */
 import type { Handler } from '../handler';
+import { wherever } from './elsewhere';
 import { checkProtocolVersion, sessionIdOf } from './headers';
 import { admittedOf, type McpOptions } from './routes';
 
@@ -8,7 +9,9 @@ export function del(options: McpOptions): Handler {
   return async (req, res) => {
     const exchange = admittedOf(res);
     checkProtocolVersion(req);
-    await options.sessions.end(exchange.auth, exchange.server, sessionIdOf(req));
-    res.writeHead(204).end();
+    await wherever(options.elsewhere, { req, res, exchange }, async () => {
+      await options.sessions.end(exchange.auth, exchange.server, sessionIdOf(req));
+      res.writeHead(204).end();
+    });
   };
 }

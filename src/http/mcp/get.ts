@@ -1,6 +1,7 @@
 /** GET: a stream for what belongs to no call, or the rest of any stream (MCP 2025-11-25, 'Listening for Messages from the Server'). */
 import type { SessionHandle } from '../../sessions/ports';
 import type { Handler, Incoming, Outgoing } from '../handler';
+import { wherever } from './elsewhere';
 import { checkGetAccept, checkProtocolVersion, lastEventIdOf, sessionIdOf } from './headers';
 import { admittedOf, type Admitted, type McpOptions } from './routes';
 import type { ReplayStream } from './replay';
@@ -25,13 +26,15 @@ export function get(options: McpOptions): Handler {
     const exchange = admittedOf(res);
     checkGetAccept(req);
     checkProtocolVersion(req);
-    const handle = await options.sessions.use(exchange.auth, exchange.server, sessionIdOf(req));
-    try {
-      exchange.session = handle.name;
-      await serve(options, exchange, req, res, handle);
-    } finally {
-      handle.release(); // a GET stream is no activity
-    }
+    await wherever(options.elsewhere, { req, res, exchange }, async () => {
+      const handle = await options.sessions.use(exchange.auth, exchange.server, sessionIdOf(req));
+      try {
+        exchange.session = handle.name;
+        await serve(options, exchange, req, res, handle);
+      } finally {
+        handle.release(); // a GET stream is no activity
+      }
+    });
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Handler, Incoming, Outgoing } from '../handler';
 import { isModern } from '../modern/era';
 import { modern } from '../modern/serve';
+import { wherever } from './elsewhere';
 import { checkContentType, checkPostAccept } from './headers';
 import { legacy } from './legacy';
 import { parseBody, type ClientBody } from './message';
@@ -22,7 +23,7 @@ export function post(options: McpOptions): Handler {
     const { body, release } = await readBody(options, req, res);
     try {
       const serve = isModern(req, body) ? modern : legacy;
-      await serve(options, exchange, req, res, body);
+      await wherever(options.elsewhere, { req, res, exchange, body }, () => serve(options, exchange, req, res, body));
     } finally {
       release();
     }

@@ -7,6 +7,7 @@ import type { Sessions, StatelessSessions } from '../../sessions/ports';
 import { exchangeOf, type Exchange } from '../exchange';
 import type { Handler, Incoming, Outgoing } from '../handler';
 import type { BodyReader } from './body';
+import type { Elsewhere } from './elsewhere';
 import type { KeptStreams } from './session-streams';
 import type { SseConnections } from './sse-connections';
 import type { Streams } from './stream';
@@ -17,6 +18,8 @@ export type FindServer = (name: string | undefined) => ServerSpec | undefined;
 export interface McpOptions {
   readonly authenticator: Pick<Authenticator, 'confirm'>;
   readonly sessions: Sessions;
+  /** The way to sessions that another gateway has; absent where there is none. */
+  readonly elsewhere?: Elsewhere;
   /** The same sessions for clients that know of none. */
   readonly stateless: StatelessSessions;
   readonly bodies: BodyReader;

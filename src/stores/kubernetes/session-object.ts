@@ -1,5 +1,6 @@
 /** A session's record as an MCPSession, and back. Pure. */
 import { hash } from 'node:crypto';
+import type { OwnerReference } from '../../kube/objects';
 import { API_VERSION, MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession, MCPSessionState, MCPSessionStatus } from '../../resources/session';
 import type { ChildPlace, EndReason, RecordedState, SessionChange, SessionRecord } from '../../sessions/ports';
@@ -17,13 +18,14 @@ const RECORDED = Object.fromEntries(Object.entries(STATES).map(([recorded, state
 >;
 
 /** The object of a new session. @param install a label's value. */
-export function sessionObject(record: SessionRecord, install: string): MCPSession {
+export function sessionObject(record: SessionRecord, install: string, owners: readonly OwnerReference[]): MCPSession {
   const { name, server, userIssuer, userId, client, mode } = record;
   return {
     apiVersion: API_VERSION,
     kind: MCP_SESSIONS.kind,
     metadata: {
       name,
+      ...(owners.length === 0 ? {} : { ownerReferences: owners }),
       labels: {
         'app.kubernetes.io/name': 'forgejo-mcp',
         'app.kubernetes.io/instance': install,

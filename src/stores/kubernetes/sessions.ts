@@ -5,6 +5,7 @@
 import type { Clock } from '../../clock';
 import type { KubeClient } from '../../kube/client';
 import { fromFault } from '../../kube/error';
+import { configMapOwner } from '../../kube/owner';
 import { KubeObjects } from '../../kube/objects';
 import { MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession } from '../../resources/session';
@@ -22,6 +23,8 @@ export interface KubernetesSessionStoreOptions {
   /** Names this run of this gateway, never used again: what is recorded as the holder of its sessions. */
   readonly holder: string;
   readonly clock: Pick<Clock, 'wall'>;
+  /** A ConfigMap of the namespace that owns every record: whoever deletes it removes them. Nobody does unless set. */
+  readonly owner?: string;
 }
 
 /** Tries of a write that somebody was in the way of. */
@@ -49,8 +52,11 @@ class KubernetesSessionStore implements SessionStore {
   }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
-    const { install, holder } = this.#options;
-    const made = await this.#call(() => this.#objects.create(sessionObject({ ...record, holder }, install)));
+    const { kube, namespace, install, holder, owner } = this.#options;
+    const made = await this.#call(async () => {
+      const owners = owner === undefined ? [] : [await configMapOwner(kube, namespace, owner)];
+      return this.#objects.create(sessionObject({ ...record, holder }, install, owners));
+    });
     return recordOf(this.#keep(made));
   }
 

@@ -1,0 +1,108 @@
+/** The other gateways of an install: who of them lives, and the way to them. */
+import type { Clock } from '../clock';
+import type { Config } from '../config/load';
+import { AppError } from '../errors';
+import type { Elsewhere } from '../http/mcp/elsewhere';
+import type { KubeClient } from '../kube/client';
+import { Certificates } from '../peers/certificates';
+import type { PeerListener, PeerService, Replicas } from '../peers/contract';
+import { openPeerListener } from '../peers/listener';
+import { createPeers } from '../peers/peers';
+import { createReplicas } from '../peers/replicas';
+import type { Logger } from '../telemetry/log';
+import type { Metrics } from '../telemetry/metrics';
+import { peerObserver } from '../telemetry/observers';
+
+/** Milliseconds for this gateway's Lease to be made. */
+const START_MS = 30_000;
+/** Milliseconds until a gateway is asked again that lives and could not be reached. */
+const AGAIN_MS = 300;
+/** Milliseconds for requests of others to end when this gateway stops. */
+const CLOSE_MS = 2_000;
+
+/** The replicas where sessions are shared. */
+export interface Shared {
+  readonly replicas: Replicas;
+  /** Takes requests of the others from now on, and sends requests to them. */
+  open(service: PeerService): Promise<Elsewhere>;
+  /** Tells the others to come no more; what is with this one is answered. */
+  drain(): void;
+  /** Leaves. Call it once this gateway's sessions are given up. Never rejects. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Makes this gateway one of the install's replicas: from now on its Lease says that it lives. Undefined where sessions are not shared.
+ * @throws AppError `STORE_UNAVAILABLE`, `CONFIG_INVALID`.
+ */
+export async function joinReplicas(
+  { sessions, replicas: own, operator, backend }: Config,
+  kube: KubeClient | undefined,
+  { clock, log, metrics, signal }: { clock: Clock; log: Logger; metrics: Metrics; signal: AbortSignal },
+): Promise<Shared | undefined> {
+  if (sessions.driver !== 'kubernetes') return undefined;
+  const { namespace } = operator;
+  if (kube === undefined || namespace === undefined || own.address === undefined) {
+    throw new AppError(
+      'CONFIG_INVALID',
+      'sessions.driver kubernetes needs a Kubernetes API, operator.namespace and replicas.address.',
+    );
+  }
+  const replicas = createReplicas({
+    ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
+  });
+  await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
+  const observer = peerObserver(metrics);
+  const certificates =
+    own.certificates === undefined ? undefined : new Certificates({ folder: own.certificates, clock, log });
+  let listener: PeerListener | undefined;
+  const peers =
+    certificates === undefined ? undefined : createPeers({ self: replicas.self, certificates, clock, observer });
+  if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
+  return {
+    replicas,
+    async open(service) {
+      if (certificates === undefined || peers === undefined) return { send: async () => 'again' };
+      await certificates.start();
+      listener = await openPeerListener({ self: replicas.self, listen: own.listen, certificates, service, observer });
+      return {
+        async send(req, res, exchange, { session, holder, generation }, body) {
+          const address = await replicas.addressOf(holder);
+          if (address === undefined) return 'again';
+          const gone = new AbortController();
+          res.once('close', () => gone.abort());
+          const outcome = await peers.forward(
+            req,
+            res,
+            {
+              ...{ channel: 'mcp', target: { name: holder, address }, session, epoch: generation },
+              ...{ clientAddress: exchange.address, requestId: exchange.id },
+              ...(body === undefined ? {} : { body }),
+            },
+            gone.signal,
+          );
+          if (outcome === 'forwarded') return 'done';
+          if (outcome === 'unanswered') throw unanswered();
+          if (outcome === 'not-there' && (await replicas.isAlive(holder)))
+            await new Promise<void>((resolve) => void clock.after(AGAIN_MS, resolve));
+          return 'again';
+        },
+      };
+    },
+    drain: () => listener?.drain(),
+    async stop() {
+      await listener?.close(CLOSE_MS);
+      peers?.close();
+      certificates?.stop();
+      await replicas.stop();
+    },
+  };
+}
+
+/** What happened to the request nobody can say who lives. */
+function unanswered(): AppError {
+  return new AppError(
+    'BACKEND_ENDED',
+    'The gateway that had this session went away while it was at work on this. It may have happened. Try again if that does no harm.',
+  );
+}

@@ -1,0 +1,57 @@
+/** Requests for sessions that another gateway has: they go on to it, one hop. */
+import { AppError } from '../../errors';
+import { forwardedOf } from '../../peers/forwarded';
+import { HeldElsewhere } from '../../sessions/elsewhere';
+import type { Exchange } from '../exchange';
+import type { Incoming, Outgoing } from '../handler';
+import type { ClientBody } from './message';
+
+/** Sends requests on. */
+export interface Elsewhere {
+  /**
+   * Sends a request to the gateway that has its session. `done`: it was answered; `again`: who has the session may have changed, and nothing was sent.
+   * Rejects with `BACKEND_ENDED` where the request may have been worked on and nobody knows its answer.
+   */
+  send(
+    req: Incoming,
+    res: Outgoing,
+    exchange: Exchange,
+    to: HeldElsewhere,
+    body?: Uint8Array,
+  ): Promise<'done' | 'again'>;
+}
+
+/** Looks at a record before a request is refused: sessions that change hands do so once, and then stay. */
+const TRIES = 6;
+
+/**
+ * Serves a request here, or where its session is. `serve` must have touched nothing when it rejects with {@link HeldElsewhere}.
+ * @param body of the request, where it was read.
+ */
+export async function wherever(
+  elsewhere: Elsewhere | undefined,
+  { req, res, exchange, body }: { req: Incoming; res: Outgoing; exchange: Exchange; body?: ClientBody },
+  serve: () => Promise<void>,
+): Promise<void> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await serve();
+      return;
+    } catch (thrown) {
+      if (!(thrown instanceof HeldElsewhere)) throw thrown;
+      if (forwardedOf(req) !== undefined) throw misdirected(thrown);
+      if (elsewhere === undefined || tries === TRIES) throw thrown;
+      const text = body === undefined ? undefined : Buffer.from(textOf(body));
+      if ((await elsewhere.send(req, res, exchange, thrown, text)) === 'done') return;
+    }
+  }
+}
+
+/** There is one hop only: whoever sent it here reads the record again. */
+function misdirected(cause: HeldElsewhere): AppError {
+  return new AppError('MISDIRECTED', 'The session has moved. Try again.', { cause });
+}
+
+function textOf(body: ClientBody): string {
+  return JSON.stringify(body.kind === 'batch' ? body.messages.map(({ message }) => message) : body.message);
+}

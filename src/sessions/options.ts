@@ -1,0 +1,26 @@
+/** What the registry is made of. */
+import type { Clock } from '../clock';
+import type { BindingPolicy } from './binding';
+import type { CapOptions } from './caps';
+import type { CrowdOptions } from './crowd';
+import type { Holders } from './holders';
+import type { SessionIds } from './ids';
+import type { ChildPlace, SessionObserver, SessionStore, SpawnFunc } from './ports';
+
+export interface RegistryOptions extends CapOptions, CrowdOptions {
+  readonly spawn: SpawnFunc;
+  readonly store: SessionStore;
+  readonly clock: Clock;
+  readonly ids: SessionIds;
+  readonly observer: SessionObserver;
+  readonly binding: BindingPolicy;
+  readonly holders: Holders;
+  /** Removes what another process left of a session's child. Resolves when it is gone; never rejects. */
+  readonly discard: (child: ChildPlace) => Promise<void>;
+  /** Seconds between two sweeps for idle and expired sessions. */
+  readonly sweepInterval: number;
+  /** GET streams that one session may have open. */
+  readonly maxStreams: number;
+  /** Seconds for which the record of an ended session is kept. */
+  readonly keepRecords: number;
+}
