@@ -51,6 +51,8 @@ spec:
   policy: { access: read, owners: [team-a] }
 \`\`\`
 
+In a cluster the resources themselves are served as well (\`backend.serversNamespace\`, which the chart sets): [custom-resources.md](custom-resources.md).
+
 Every server is served at \`/servers/<name>/mcp\`, the default one at \`/mcp\` as well. The defaults are those of
 [goern's forgejo-mcp](https://codeberg.org/goern/forgejo-mcp).
 `;

@@ -1,5 +1,5 @@
 /**
- * A server (`MCPServer`): what to run for each session. A YAML file's `spec` today, the custom resource's `spec` in a cluster later.
+ * A server (`MCPServer`): what to run for each session. A part of the configuration, a YAML file's `spec`, or the custom resource's.
  * Times are seconds here and in the schema; `config/load.ts` reads `5m` and the like.
  */
 
