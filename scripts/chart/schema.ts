@@ -35,6 +35,9 @@ export const CHART_OWNED: readonly string[] = [
   'proxy.tls',
   'store',
   'ops.listen',
+  'operator.namespace',
+  'operator.lease',
+  'operator.certificateSecret',
 ];
 
 interface ValuesSchema {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { parse } from 'yaml';
 import { podManifest } from '../../src/backends/pod/manifest';
 import { loadConfig } from '../../src/config/load';
-import { bearer, configFile, minimal, only, withMore, within } from '../support/chart';
+import { bearer, configFile, minimal, of, only, withMore, within } from '../support/chart';
 import { prepareHelm, render, type Manifest } from '../support/helm';
 
 const SESSIONS = 'mcp-forgejo-mcp-sessions';
@@ -50,7 +50,7 @@ function selects(selector: any, labels: Readonly<Record<string, string>>): boole
 describe("the gateway's rights", () => {
   let manifests: Manifest[];
   before(() => {
-    manifests = render(minimal);
+    manifests = of('gateway', render(minimal));
   });
 
   it('are exactly these, in the namespaces of the release, of sessions and of logins only', () => {
@@ -88,7 +88,7 @@ describe("the gateway's rights", () => {
   });
 
   it('are none on Secrets where nobody logs in', () => {
-    const roles = render(bearer).filter(({ kind }) => kind === 'Role');
+    const roles = of('gateway', render(bearer)).filter(({ kind }) => kind === 'Role');
     expect(roles.map(({ metadata }) => metadata.namespace)).to.have.members(['mcp', SESSIONS]);
     expect(JSON.stringify(roles)).not.to.include('secrets');
   });
@@ -265,7 +265,7 @@ describe('network policies', () => {
 
 describe("the gateway's Services", () => {
   it('select the gateway’s pod by ports that it has', () => {
-    const manifests = render(minimal);
+    const manifests = of('gateway', render(minimal));
     const { template } = only(manifests, 'Deployment').spec;
     const ports = (template.spec.containers[0].ports as { name: string }[]).map(({ name }) => name);
     for (const service of manifests.filter(({ kind }) => kind === 'Service')) {

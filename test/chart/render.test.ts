@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parse } from 'yaml';
 import { loadKeys } from '../../src/config/key-files';
 import { loadConfig, type Config } from '../../src/config/load';
-import { bearer, configFile, minimal, names, only, withMore, within } from '../support/chart';
+import { bearer, of, configFile, minimal, names, only, withMore, within } from '../support/chart';
 import { CHART, helm, prepareHelm, render, type Manifest } from '../support/helm';
 
 /** The gateway's own reading of the file that the chart gives it. */
@@ -41,6 +41,17 @@ describe('the chart with the least values', () => {
         'CustomResourceDefinition /mcpservers.forgejo-mcp-operator.dev',
         'CustomResourceDefinition /mcpsessions.forgejo-mcp-operator.dev',
         'Deployment mcp/forgejo-mcp-gateway',
+        'Deployment mcp/forgejo-mcp-operator',
+        'NetworkPolicy mcp/forgejo-mcp-operator',
+        'PodDisruptionBudget mcp/forgejo-mcp-operator',
+        'Role mcp-forgejo-mcp-sessions/forgejo-mcp-operator',
+        'Role mcp/forgejo-mcp-operator',
+        'RoleBinding mcp-forgejo-mcp-sessions/forgejo-mcp-operator',
+        'RoleBinding mcp/forgejo-mcp-operator',
+        'Secret mcp/forgejo-mcp-peers',
+        'Service mcp/forgejo-mcp-operator',
+        'ServiceAccount mcp/forgejo-mcp-operator',
+        'Lease mcp/forgejo-mcp-operator',
         'LimitRange mcp-forgejo-mcp-sessions/forgejo-mcp-sessions',
         'Namespace /mcp-forgejo-mcp-logins',
         'Namespace /mcp-forgejo-mcp-sessions',
@@ -324,14 +335,15 @@ describe('the values', () => {
 
   it('take the keys of a Secret that is there', () => {
     const manifests = render(withMore({ keys: { existingSecret: 'vaulted' } }));
-    expect(manifests.filter(({ kind }) => kind === 'Secret')).to.deep.equal([]);
+    expect(names(manifests.filter(({ kind }) => kind === 'Secret'))).to.deep.equal(['Secret mcp/forgejo-mcp-peers']);
     expect(only(manifests, 'Deployment').spec.template.spec.volumes[1].secret.secretName).to.equal('vaulted');
   });
 
   it('bind the role to a service account that is there', () => {
     const manifests = render(withMore({ serviceAccount: { create: false, name: 'mine' } }));
-    expect(manifests.filter(({ kind }) => kind === 'ServiceAccount')).to.deep.equal([]);
-    const bindings = manifests.filter(({ kind }) => kind === 'RoleBinding');
+    const accounts = manifests.filter(({ kind }) => kind === 'ServiceAccount');
+    expect(names(accounts)).to.deep.equal(['ServiceAccount mcp/forgejo-mcp-operator']);
+    const bindings = of('gateway', manifests).filter(({ kind }) => kind === 'RoleBinding');
     expect(bindings.map(({ subjects }) => subjects[0].name as string)).to.deep.equal(['mine', 'mine', 'mine']);
     expect(only(manifests, 'Deployment').spec.template.spec.serviceAccountName).to.equal('mine');
   });
@@ -553,7 +565,7 @@ describe('operations', () => {
           ([key, value]) => metadata.labels?.[key] === value,
         ),
     );
-    expect(names(selected)).to.deep.equal(['Service mcp/forgejo-mcp-ops']);
+    expect(names(selected)).to.deep.equal(['Service mcp/forgejo-mcp-operator', 'Service mcp/forgejo-mcp-ops']);
     expect(only(manifests, 'PodMonitor').spec.podMetricsEndpoints[0].port).to.equal('ops');
   });
 

@@ -44,9 +44,11 @@ function isMap(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The one object of a kind (and name). */
+/** The one object of a kind; the operator's have a namesake of the gateway's mostly, and are asked for by name. */
 export function only(manifests: readonly Manifest[], kind: string, name?: string): Manifest {
-  const found = manifests.filter((one) => one.kind === kind && (name === undefined || one.metadata.name === name));
+  const isIt = ({ metadata }: Manifest): boolean =>
+    name === undefined ? metadata.labels?.['app.kubernetes.io/component'] !== 'operator' : metadata.name === name;
+  const found = manifests.filter((one) => one.kind === kind && isIt(one));
   if (found.length !== 1) throw new Error(`${String(found.length)} objects of kind ${kind}, name ${name ?? '(any)'}`);
   return found[0];
 }
@@ -56,6 +58,11 @@ export function configFile(manifests: readonly Manifest[]): string {
   const found = manifests.find(({ kind, data }) => kind === 'ConfigMap' && data?.['config.yaml'] !== undefined);
   if (found === undefined) throw new Error('no ConfigMap has a configuration file');
   return found.data['config.yaml'] as string;
+}
+
+/** The objects of one component. */
+export function of(component: 'gateway' | 'operator', manifests: readonly Manifest[]): Manifest[] {
+  return manifests.filter(({ metadata }) => metadata.labels?.['app.kubernetes.io/component'] === component);
 }
 
 /** The objects in a namespace, and the namespace itself. */

@@ -25,6 +25,10 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "serversNamespace" .Release.Namespace)
   "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
+  "operator" (dict
+    "namespace" .Release.Namespace
+    "lease" (include "fmo.operator" .)
+    "certificateSecret" (include "fmo.peers" .))
 -}}
 {{- if include "fmo.oauth" . -}}
 {{- $_ := set $own.auth "oauth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/oauth.key") -}}

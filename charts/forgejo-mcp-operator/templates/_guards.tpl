@@ -56,6 +56,12 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}
 {{- $faults = append $faults "serviceAccount.name is needed when serviceAccount.create is false" -}}
 {{- end -}}
+{{- if and (not $v.operator.serviceAccount.create) (not $v.operator.serviceAccount.name) -}}
+{{- $faults = append $faults "operator.serviceAccount.name is needed when operator.serviceAccount.create is false" -}}
+{{- end -}}
+{{- if and (not $v.operator.serviceAccount.create) (eq $v.operator.serviceAccount.name (include "fmo.serviceAccount" .)) -}}
+{{- $faults = append $faults "operator.serviceAccount.name is the gateway's account: the two need accounts of their own, because the gateway faces the Internet" -}}
+{{- end -}}
 {{- if eq (include "fmo.sessionsNamespace" .) .Release.Namespace -}}
 {{- $faults = append $faults "sessions.namespace.name is the release's own namespace: session pods need one of their own, whose network policies and quota are for all pods in it" -}}
 {{- end -}}

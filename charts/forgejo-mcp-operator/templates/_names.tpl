@@ -21,6 +21,9 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- end -}}
 
 {{- define "fmo.gateway" -}}{{ include "fmo.fullname" . }}-gateway{{- end -}}
+{{- define "fmo.operator" -}}{{ include "fmo.fullname" . }}-operator{{- end -}}
+{{/* The Secret with the certificates of the gateways. */}}
+{{- define "fmo.peers" -}}{{ include "fmo.fullname" . }}-peers{{- end -}}
 {{- define "fmo.proxy" -}}{{ include "fmo.fullname" . }}-proxy{{- end -}}
 {{- define "fmo.ops" -}}{{ include "fmo.fullname" . }}-ops{{- end -}}
 {{- define "fmo.keys" -}}{{ default (printf "%s-keys" (include "fmo.fullname" .)) .Values.keys.existingSecret }}{{- end -}}
@@ -31,6 +34,10 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- else -}}
 {{- .Values.serviceAccount.name -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "fmo.operatorServiceAccount" -}}
+{{- default (include "fmo.operator" .) .Values.operator.serviceAccount.name -}}
 {{- end -}}
 
 {{/* A text of at most 63 characters: what is longer ends in a digest, so that different texts stay different. */}}
