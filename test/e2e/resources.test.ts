@@ -14,7 +14,9 @@ import { definitions } from '../../src/resources/definitions';
 import { API_VERSION, MCP_SERVERS, MCP_SESSIONS } from '../../src/resources/group';
 import type { MCPServer, MCPServerStatus } from '../../src/resources/server';
 import type { MCPSession, MCPSessionStatus } from '../../src/resources/session';
-import { apply, cluster, createNamespace, deleteNamespaces, get, kubectl } from '../support/cluster';
+import { minimal } from '../support/chart';
+import { apply, cluster, createNamespace, deleteNamespaces, get, helmCommand, kubectl } from '../support/cluster';
+import { CHART } from '../support/helm';
 import { keptLog } from '../support/silent-log';
 import { until } from '../support/until';
 
@@ -90,6 +92,38 @@ describe('the custom resources on a cluster', function () {
       const { spec } = await get('crd', name);
       expect(spec.scope).to.equal('Namespaced');
       expect(spec.preserveUnknownFields ?? false).to.equal(false);
+    }
+  });
+
+  it('are rendered by the release that made them, and left alone by every other one', async () => {
+    const [{ name }] = crds;
+    const rendered = async (release: string): Promise<string[]> => {
+      const text = await helmCommand(
+        ['template', release, CHART, '--namespace', namespace, '--dry-run=server', '--values', '-'],
+        { input: JSON.stringify(minimal) },
+      );
+      expect(text).to.include('kind: Deployment');
+      return text.match(/(?<=^kind: CustomResourceDefinition\nmetadata:\n {2}name: ).*$/gm) ?? [];
+    };
+    /** As Helm marks what is a release's. */
+    const mark = (release: string | null, of: string | null): Promise<string> => {
+      const annotations = { 'meta.helm.sh/release-name': release, 'meta.helm.sh/release-namespace': of };
+      const labels = { 'app.kubernetes.io/managed-by': release === null ? null : 'Helm' };
+      const patch = JSON.stringify({ metadata: { annotations, labels } });
+      return kubectl(['patch', 'crd', name, '--type=merge', '--patch', patch]);
+    };
+    const { annotations = {} } = (await get('crd', name)).metadata as { annotations?: Record<string, string> };
+    try {
+      await mark('ours', namespace);
+      expect(await rendered('ours')).to.include(name);
+      expect(await rendered('other')).to.not.include(name);
+      await mark('ours', 'elsewhere');
+      expect(await rendered('ours')).to.not.include(name);
+    } finally {
+      await mark(
+        annotations['meta.helm.sh/release-name'] ?? null,
+        annotations['meta.helm.sh/release-namespace'] ?? null,
+      );
     }
   });
 
