@@ -3,6 +3,7 @@
  * anything is done, with what the API says now.
  */
 import type { EndReason } from '../sessions/ports';
+import { isReplicaName } from '../peers/names';
 import type { PodFacts, ServerTimes, SessionFacts } from './facts';
 
 export type SessionVerdict =
@@ -97,7 +98,8 @@ export function isClaimed(pod: PodFacts, session: SessionFacts | undefined): boo
  */
 export function orphanIn(sight: PodSight): number | undefined {
   const { pod, session, times, makerLives, holderLives, unclaimedFor } = sight;
-  if (pod.deleting) return undefined;
+  // A gateway that records its sessions in a file of its own has no Lease, and its pods no session here: they are its own business.
+  if (pod.deleting || !isReplicaName(pod.run)) return undefined;
   if (pod.component === 'canary') return (makerLives ? CANARY_MS : NOBODY_MS) - unclaimedFor;
   if (pod.component !== 'session' || isClaimed(pod, session)) return undefined;
   const isOver = session === undefined || session.state === 'Ended';

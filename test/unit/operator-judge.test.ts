@@ -132,7 +132,7 @@ describe('what is to be done about a pod', () => {
     component: 'session',
     session: 'n',
     server: 's',
-    run: 'g',
+    run: 'gateway-0123456789abcdef',
     over: false,
     deleting: false,
     ...more,
@@ -190,6 +190,11 @@ describe('what is to be done about a pod', () => {
     ],
     ['one without a session, its maker dead: soon', look({ session: undefined, unclaimedFor: 4_000 }), 6_000],
     ['one that is being deleted: kept', look({ session: undefined, pod: pod({ deleting: true }) }), undefined],
+    [
+      'one of a gateway that has no Lease: kept',
+      look({ session: undefined, pod: pod({ run: '0123456789abcdef' }) }),
+      undefined,
+    ],
     ['one of another component: kept', look({ session: undefined, pod: pod({ component: 'pool' }) }), undefined],
     ['a canary of a dead gateway: soon', look({ session: undefined, pod: pod({ component: 'canary' }) }), NOBODY],
     [
