@@ -82,7 +82,8 @@ export class Attempt {
 
   /** Gives it up; `ended` tells how far it was. */
   cut(): void {
-    if (this.#stage === 'asking') this.#end(this.#maybeRan ? 'unanswered' : 'not-there');
+    if (this.#response.destroyed) this.#onClientClosed();
+    else if (this.#stage === 'asking') this.#end(this.#maybeRan ? 'unanswered' : 'not-there');
     else this.#end(this.#stage === 'taken' ? 'unanswered' : 'cut');
   }
 

@@ -279,6 +279,24 @@ describe('a request that reaches a replica which does not hold its session', () 
       expect(await outcome(a)).to.equal('forwarded');
     });
 
+    it('a client that goes away is no failure, even for a caller who gives up because of it', async () => {
+      const giveUp = new AbortController();
+      a.serveOwn = (request, response) => {
+        response.once('close', () => giveUp.abort());
+        return a.forward(request, response);
+      };
+      a.way = { signal: giveUp.signal };
+      const asked = served(b);
+      const sent = begin(`${a.url}/mcp`, { method: 'POST' });
+      sent.end('x');
+      const { response } = await asked;
+      const closed = once(response, 'close');
+      sent.destroy();
+      await closed;
+      expect(await outcome(a)).to.equal('forwarded');
+      expect(giveUp.signal.aborted).to.equal(true);
+    });
+
     it('a client that goes away within its body', async () => {
       const asked = served(b);
       const sent = begin(`${a.url}/mcp`, { method: 'POST' });

@@ -309,6 +309,34 @@ describe('mutual TLS between replicas', () => {
     server.close();
   });
 
+  it('a replica that was stopped, behind a connection that is kept, is not-there in time', async () => {
+    const impatient = await Replica.start(authority.issue(), { acceptMs: 200 });
+    const answered = new WeakSet<object>();
+    const server = createServer({ ...authority.issue(), requestCert: true });
+    const take = (request: IncomingMessage, response: ServerResponse): void => {
+      if (answered.has(request.socket)) return; // silence
+      answered.add(request.socket);
+      response.writeProcessing();
+      response.end('once');
+    };
+    server.on('request', take);
+    server.on('checkContinue', take);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    impatient.target = { name: b.name, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
+    for (const [options, outcome] of [
+      [{}, 'not-there'],
+      [{ method: 'POST', body: 'x' }, 'not-there'],
+      [{ method: 'POST' }, 'unanswered'],
+    ] as const) {
+      expect((await ask(`${impatient.url}/mcp`)).text).to.equal('once');
+      expect((await ask(`${impatient.url}/mcp`, options)).text).to.equal(outcome);
+    }
+    server.closeAllConnections();
+    server.close();
+    await impatient.stop();
+  });
+
   describe('the listener', () => {
     it('says CONFIG_INVALID where its port is taken', async () => {
       const error = await openPeerListener({

@@ -171,7 +171,8 @@ describe('what was seen of other replicas’ Leases', () => {
   });
 });
 
-describe('replicas with a Lease each', () => {
+describe('replicas with a Lease each', function () {
+  this.timeout(60_000);
   let cluster: FakeCluster;
   const started: Replicas[] = [];
   const address = '10.1.2.3:9443';
