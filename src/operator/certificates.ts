@@ -50,7 +50,7 @@ export async function reconcileCertificates(world: World, name: string, signal: 
     signal,
   );
   if (secret === undefined) {
-    world.options.log.warn('operator.certificates-no-secret', { secret: name });
+    world.options.log.warn('operator.certificates-no-secret', { object: name });
     return LOOK_MS;
   }
   const data = secret.data ?? {};
@@ -65,7 +65,7 @@ export async function reconcileCertificates(world: World, name: string, signal: 
     (limits) => kube.core((api, options) => api.replaceNamespacedSecret({ namespace, name, body }, options), limits),
     signal,
   );
-  if (isDone) world.did('certificates-written', { secret: name });
+  if (isDone) world.did('certificates-written', { object: name });
   return isDone ? LOOK_MS : 0;
 }
 

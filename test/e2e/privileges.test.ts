@@ -2,9 +2,11 @@ import { expect } from 'chai';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { WebSocket } from 'ws';
+import { LABELS, podName, podSuffix } from '../../src/backends/pod/names';
+import { replicaName } from '../../src/peers/names';
 import { Account } from '../support/account';
 import { auditedRequests } from '../support/audit';
-import { cluster, createNamespace, deleteNamespaces, kubectl } from '../support/cluster';
+import { apply, busybox, cluster, createNamespace, deleteNamespaces, get, kubectl } from '../support/cluster';
 import { installed, type Installed } from '../support/installed';
 import { until } from '../support/until';
 
@@ -51,7 +53,75 @@ const HOLDERS: readonly Holder[] = [
       await client.close();
     },
   },
+  {
+    name: 'operator',
+    rights: [
+      { in: 'release', resource: 'mcpservers.forgejo-mcp-operator.dev', verbs: ['list', 'watch'] },
+      { in: 'release', resource: 'mcpservers/status.forgejo-mcp-operator.dev', verbs: ['patch'] },
+      { in: 'release', resource: 'leases.coordination.k8s.io', verbs: ['delete', 'get', 'list', 'watch'] },
+      { in: 'release', resource: 'leases.coordination.k8s.io', verbs: ['update'], names: ['operator'] },
+      { in: 'release', resource: 'secrets', verbs: ['get', 'update'], names: ['peers'] },
+      {
+        in: 'sessions',
+        resource: 'mcpsessions.forgejo-mcp-operator.dev',
+        verbs: ['delete', 'get', 'list', 'update', 'watch'],
+      },
+      { in: 'sessions', resource: 'pods', verbs: ['delete', 'get', 'list', 'watch'] },
+    ],
+    exercise: exerciseOperator,
+  },
 ];
+
+/** What it looks after: a server, a gateway that is dead, its pod, a session that slept too long and one that ended long ago. */
+async function exerciseOperator(app: Installed): Promise<void> {
+  const written = parse((await get('configmap', `${app.release}-gateway`, app.namespace)).data['config.yaml']) as {
+    backend: { installId: string };
+  };
+  const install = written.backend.installId;
+  const dead = replicaName();
+  const version = 'forgejo-mcp-operator.dev/v1alpha1';
+  const labels = { 'app.kubernetes.io/instance': install };
+  const session = (name: string, status: object): object => ({
+    apiVersion: version,
+    kind: 'MCPSession',
+    metadata: { name: name.repeat(20), namespace: app.sessionsNamespace, labels },
+    spec: { server: 's', user: { issuer: 'https://forge.example.com', id: '1' }, client: 'c', mode: 'oauth' },
+    status: { epoch: 1, createdAt: '2020-01-01T00:00:00Z', ...status },
+  });
+  const { spec } = busybox(app.sessionsNamespace, 'x') as { spec: object };
+  await apply(
+    {
+      apiVersion: version,
+      kind: 'MCPServer',
+      metadata: { name: 'privileges', namespace: app.namespace },
+      spec: { forgejo: { url: 'https://forge.example.com' }, pod: { image: 'none' } },
+    },
+    {
+      apiVersion: 'coordination.k8s.io/v1',
+      kind: 'Lease',
+      metadata: { name: dead, namespace: app.namespace, labels },
+      spec: { leaseDurationSeconds: 1 },
+    },
+    session('ab', { state: 'Hibernated', expiresAt: '2020-01-01T00:00:00Z' }),
+    session('cd', { state: 'Ended', endedAt: '2020-01-01T00:00:00Z' }),
+    {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: {
+        name: podName('ef'.repeat(20), podSuffix()),
+        namespace: app.sessionsNamespace,
+        labels: {
+          ...labels,
+          'app.kubernetes.io/managed-by': 'forgejo-mcp-operator',
+          [LABELS.component]: 'session',
+          [LABELS.session]: 'ef'.repeat(20),
+          [LABELS.run]: dead,
+        },
+      },
+      spec,
+    },
+  );
+}
 
 /** What nobody of an install may, said one by one because each would be a way out. The last test asks for everything else. */
 const NEVER: readonly Right[] = [
@@ -159,7 +229,11 @@ describe('least privilege', function () {
     };
   });
 
-  after(() => deleteNamespaces(...made));
+  after(async () => {
+    if (app !== undefined)
+      await kubectl(['-n', app.namespace, 'delete', 'mcpserver', 'privileges', '--ignore-not-found']);
+    await deleteNamespaces(...made);
+  });
 
   /** Whether the API server would let the account. */
   const allowed = async (
