@@ -1,4 +1,5 @@
 /** The other gateways of an install: who of them lives, and the way to them. */
+import { labelValue } from '../backends/pod/names';
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
@@ -49,9 +50,10 @@ export async function joinReplicas(
     );
   }
   const replicas = createReplicas({
-    ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
+    ...{ kube, namespace, install: labelValue(backend.installId), address: own.address, clock, log },
   });
   await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
+  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));
   const observer = peerObserver(metrics);
   const certificates =
     own.certificates === undefined ? undefined : new Certificates({ folder: own.certificates, clock, log });
@@ -68,7 +70,10 @@ export async function joinReplicas(
       return {
         async send(req, res, exchange, { session, holder, generation }, body) {
           const address = await replicas.addressOf(holder);
-          if (address === undefined) return 'again';
+          if (address === undefined) {
+            await pause();
+            return 'again';
+          }
           const gone = new AbortController();
           res.once('close', () => gone.abort());
           const outcome = await peers.forward(
@@ -83,8 +88,7 @@ export async function joinReplicas(
           );
           if (outcome === 'forwarded') return 'done';
           if (outcome === 'unanswered') throw unanswered();
-          if (outcome === 'not-there' && (await replicas.isAlive(holder)))
-            await new Promise<void>((resolve) => void clock.after(AGAIN_MS, resolve));
+          if (outcome === 'not-there' && (await replicas.isAlive(holder))) await pause();
           return 'again';
         },
       };

@@ -1,4 +1,5 @@
 /** Where sessions are recorded. */
+import { labelValue } from '../backends/pod/names';
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
@@ -22,7 +23,8 @@ export function openSessionStore(
 ): SessionStore {
   if (sessions.driver === 'sqlite') return openSqliteSessionStore(path);
   if (kube === undefined) throw new AppError('CONFIG_INVALID', 'sessions.driver kubernetes needs a Kubernetes API.');
-  const { namespace, installId: install, owner } = backend;
+  const { namespace, installId, owner } = backend;
+  const install = labelValue(installId);
   return openKubernetesSessionStore({
     ...{ kube, namespace, install, holder: self, clock },
     ...(owner === undefined ? {} : { owner }),
