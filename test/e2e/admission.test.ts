@@ -5,7 +5,7 @@ import type { PodSpec } from '../../src/config/server';
 import { podManifest, type PodManifestOptions } from '../../src/backends/pod/manifest';
 import { Account, type ApiAnswer } from '../support/account';
 import { bearer, configFile, only } from '../support/chart';
-import { apply, busybox, createNamespace, deleteNamespaces, kubectl } from '../support/cluster';
+import { apply, busybox, createNamespace, deleteNamespaces, get, kubectl } from '../support/cluster';
 import { prepareHelm, render } from '../support/helm';
 import { serverSpec } from '../support/server-spec';
 import { until } from '../support/until';
@@ -512,15 +512,21 @@ describe('the admission policy of an install', () => {
     });
 
     it('lets labels and owners be changed, with a precondition, as a claim does', async () => {
-      const { metadata } = await taken(own.gateway.ask('PATCH', path(name, '?dryRun=All'), []));
-      const owner = { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', uid: '00000000-0000-0000-0000-000000000000' };
-      const claimed = await taken(
-        patch(
+      // One that is there: what belongs to nothing is removed by the garbage collector.
+      await apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'owner', namespace: sessions } });
+      const { uid } = (await get('configmap', 'owner', sessions)).metadata as { uid: string };
+      const owner = { apiVersion: 'v1', kind: 'ConfigMap', name: 'owner', uid };
+      const claim = async (): Promise<any> => {
+        const { metadata } = await taken(own.gateway.ask('PATCH', path(name, '?dryRun=All'), []));
+        const { status, body } = await patch(
           { op: 'test', path: '/metadata/resourceVersion', value: metadata.resourceVersion },
           { op: 'add', path: '/metadata/labels/forgejo-mcp-operator~1session', value: 'b'.repeat(40) },
           { op: 'add', path: '/metadata/ownerReferences', value: [owner] },
-        ),
-      );
+        );
+        return status === 200 && body;
+      };
+      // The scheduler may write to it in between.
+      const claimed: any = await until('it is claimed', claim, 20_000);
       expect(claimed.metadata.labels['forgejo-mcp-operator/session']).to.equal('b'.repeat(40));
       await taken(patch({ op: 'remove', path: '/metadata/ownerReferences' }));
     });
