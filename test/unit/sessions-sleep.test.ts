@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import type { JsonRpcRequest } from '../../src/bridge/contract';
 import { AppError } from '../../src/errors';
+import { HeldElsewhere } from '../../src/sessions/elsewhere';
 import type { SessionHandle, SessionRecord } from '../../src/sessions/ports';
 import type { RegistryOptions } from '../../src/sessions/registry';
 import { aRequest } from '../support/channel';
@@ -596,6 +597,61 @@ describe('sessions that sleep', () => {
         expect(bench.discarded).to.have.length(1);
         await settle();
         expect(bench.log.ends).to.deep.equal(['lost']);
+      });
+
+      describe('while this process is not sure that the others believe it alive', () => {
+        const unsure = async (): Promise<{ id: string; name: string; link: FakeLink }> => {
+          store = new MemoryStore();
+          bench = new SessionBench({ store, holders: { self: 'self', isSure: false, isAlive: async () => true } });
+          bench.prepare = obliging;
+          return bench.session();
+        };
+
+        it('a session that its record still calls its own goes on', async () => {
+          const { id } = await unsure();
+          expect((await ask(id)).last.result).to.equal('tools/call');
+        });
+
+        it('one that another has by now is left to it, and the child of here ends; its record stays as it is', async () => {
+          const { id, name, link } = await unsure();
+          const record = { ...(store.records.get(name) as SessionRecord), holder: 'other', generation: 2 };
+          store.records.set(name, record);
+          const refused = await refusal(use(id));
+          expect(refused).to.be.instanceOf(HeldElsewhere);
+          expect(refused).to.include({ session: name, holder: 'other', generation: 2, status: 503 });
+          await settle();
+          expect([link.running, bench.registry.size]).to.deep.equal([false, 0]);
+          expect(store.records.get(name)).to.deep.equal(record);
+        });
+
+        it('nothing is said while its record cannot be read: 503', async () => {
+          const { id } = await unsure();
+          store.down = true;
+          expect((await refusal(use(id))).status).to.equal(503);
+          store.down = false;
+          expect((await ask(id)).last.result).to.equal('tools/call');
+        });
+      });
+
+      it('or removed by somebody, when it is to wake: 503 once, since nobody knows which, and then 404', async () => {
+        store = new MemoryStore();
+        bench = new SessionBench({ store });
+        const { id, name } = await asleep();
+        store.records.delete(name);
+        expect(await refusal(ask(id))).to.include({ code: 'STORE_UNAVAILABLE', status: 503 });
+        await settle();
+        expect((await refusal(use(id))).status).to.equal(404);
+        expect(bench.starts).to.have.length(1);
+      });
+
+      it('is told which sessions are here, in which generation', async () => {
+        const { name } = await bench.session();
+        const { registry } = bench;
+        expect([registry.holds(name, 1), registry.holds(name, 2), registry.holds('x', 1)]).to.deep.equal([
+          true,
+          false,
+          false,
+        ]);
       });
 
       it('cannot be told dead or alive while the cluster does not say: 503', async () => {
