@@ -201,7 +201,8 @@ describe('pod driver', function () {
         never(),
       );
       const pod = await onlyPod();
-      expect(seen).to.deep.equal([{ ip: pod.status.podIP, instance: pod.metadata.uid }]);
+      const { name, uid, namespace } = pod.metadata;
+      expect(seen).to.deep.equal([{ ip: pod.status.podIP, instance: uid, namespace, name }]);
     });
 
     it('runs a child from an image without a launcher, which an init container brings', async () => {
