@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { WebSocket } from 'ws';
@@ -84,10 +85,10 @@ async function exerciseOperator(app: Installed): Promise<void> {
   const dead = replicaName();
   const version = 'forgejo-mcp-operator.dev/v1alpha1';
   const labels = { 'app.kubernetes.io/instance': install };
-  const session = (name: string, status: object): object => ({
+  const session = (status: object): object => ({
     apiVersion: version,
     kind: 'MCPSession',
-    metadata: { name: name.repeat(20), namespace: app.sessionsNamespace, labels },
+    metadata: { name: randomBytes(20).toString('hex'), namespace: app.sessionsNamespace, labels },
     spec: { server: 's', user: { issuer: 'https://forge.example.com', id: '1' }, client: 'c', mode: 'oauth' },
     status: { epoch: 1, createdAt: '2020-01-01T00:00:00Z', ...status },
   });
@@ -105,8 +106,8 @@ async function exerciseOperator(app: Installed): Promise<void> {
       metadata: { name: dead, namespace: app.namespace, labels },
       spec: { leaseDurationSeconds: 1 },
     },
-    session('ab', { state: 'Hibernated', expiresAt: '2020-01-01T00:00:00Z' }),
-    session('cd', { state: 'Ended', endedAt: '2020-01-01T00:00:00Z' }),
+    session({ state: 'Hibernated', expiresAt: '2020-01-01T00:00:00Z' }),
+    session({ state: 'Ended', endedAt: '2020-01-01T00:00:00Z' }),
     {
       apiVersion: 'v1',
       kind: 'Pod',
