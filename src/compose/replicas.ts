@@ -1,5 +1,4 @@
 /** The other gateways of an install: who of them lives, and the way to them. */
-import { labelValue } from '../backends/pod/names';
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
@@ -50,7 +49,7 @@ export async function joinReplicas(
     );
   }
   const replicas = createReplicas({
-    ...{ kube, namespace, install: labelValue(backend.installId), address: own.address, clock, log },
+    ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
   });
   await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
   const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));

@@ -1,9 +1,9 @@
 /** Where sessions are recorded. */
-import { labelValue } from '../backends/pod/names';
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import type { KubeClient } from '../kube/client';
+import { labelValue } from '../kube/labels';
 import type { SessionStore } from '../sessions/ports';
 import { openKubernetesSessionStore } from '../stores/kubernetes/sessions';
 import { openSqliteSessionStore } from '../stores/sqlite/sessions';

@@ -1,6 +1,6 @@
 /** The few facts of an object that the loops decide by. They are read from the API's own JSON, cached or live, and every field is checked: an object may be another version's. */
-import { LABELS } from '../backends/pod/names';
 import { parseDuration } from '../config/units';
+import { LABELS } from '../kube/labels';
 import type { Projection } from '../kube/reflector';
 import type { Condition, MCPServerStatus } from '../resources/server';
 import type { MCPSessionState } from '../resources/session';

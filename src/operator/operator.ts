@@ -1,9 +1,9 @@
 /** The operator's loops: caches that are kept by every replica, and queues that only the leader works on. */
 import type { Clock } from '../clock';
-import { labelValue, installSelector } from '../backends/pod/names';
 import type { KubeClient } from '../kube/client';
 import { LeaderElection, type Leadership } from '../kube/election';
 import { KubeError } from '../kube/error';
+import { LABELS, labelValue, ownSelector } from '../kube/labels';
 import { Lease, LEASES } from '../kube/lease';
 import { collectionPath } from '../kube/objects';
 import { type QueueObserver, type Reconcile, WorkQueue } from '../kube/queue';
@@ -82,14 +82,14 @@ export class Operator {
       ...common,
       what: 'sessions',
       path: collectionPath(MCP_SESSIONS, sessionsNamespace),
-      selector: `app.kubernetes.io/instance=${labelValue(installId)}`,
+      selector: `${LABELS.install}=${labelValue(installId)}`,
       project: sessionFacts,
     });
     const pods = new Reflector({
       ...common,
       what: 'pods',
       path: `/api/v1/namespaces/${encodeURIComponent(sessionsNamespace)}/pods`,
-      selector: installSelector(installId),
+      selector: ownSelector(installId),
       project: podFacts,
     });
     const servers = new Reflector({

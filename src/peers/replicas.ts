@@ -6,6 +6,7 @@ import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { KubeClient } from '../kube/client';
 import { fromFault } from '../kube/error';
+import { LABEL_PREFIX, LABELS, labelValue, ownSelector } from '../kube/labels';
 import { Lease, type LeaseObject, LEASES } from '../kube/lease';
 import { KubeObjects } from '../kube/objects';
 import { Reflector } from '../kube/reflector';
@@ -14,19 +15,14 @@ import type { Replicas } from './contract';
 import { ADDRESS_ANNOTATION, isReplicaName, replicaName, splitAddress } from './names';
 import { type SeenLease, Sightings } from './sightings';
 
-/** Labels of a replica's Lease beside its install's. */
-const KIND = {
-  'app.kubernetes.io/managed-by': 'forgejo-mcp-operator',
-  'app.kubernetes.io/component': 'gateway',
-} as const;
-const INSTALL = 'app.kubernetes.io/instance';
+const COMPONENT = 'gateway';
 
 export interface ReplicasOptions {
   /** Stays the caller's. */
   readonly kube: KubeClient;
   /** The release's. */
   readonly namespace: string;
-  /** The label value of the install: replicas of others are not seen. */
+  /** Names the install: replicas of others are not seen. */
   readonly install: string;
   /** `host:port` at which the others reach this replica's peer listener. */
   readonly address: string;
@@ -77,6 +73,7 @@ class LeasedReplicas implements Replicas {
 
   constructor(options: ReplicasOptions) {
     const { kube, namespace, install, address, clock, log } = options;
+    const label = labelValue(install);
     this.#options = options;
     this.#times = { ...TIMES, ...options.times };
     this.#leases = new KubeObjects(kube, LEASES, namespace);
@@ -87,7 +84,7 @@ class LeasedReplicas implements Replicas {
       holder: this.self,
       duration: this.#times.durationMs / 1000,
       clock,
-      labels: { ...KIND, [INSTALL]: install },
+      labels: { [LABELS.install]: label, [LABELS.managedBy]: LABEL_PREFIX, [LABELS.component]: COMPONENT },
       annotations: { [ADDRESS_ANNOTATION]: address },
     });
     this.#sightings = new Sightings(clock);
@@ -96,11 +93,9 @@ class LeasedReplicas implements Replicas {
       clock,
       log,
       path: this.#leases.path,
-      selector: Object.entries({ ...KIND, [INSTALL]: install })
-        .map(([key, value]) => `${key}=${value}`)
-        .join(','),
+      selector: ownSelector(install, COMPONENT),
       what: 'replicas',
-      project: (value) => seenLease(value, install, this.#times.durationMs),
+      project: (value) => seenLease(value, label, this.#times.durationMs),
     });
     // That a Lease is deleted says nothing by itself, because anybody can do that: who lives makes it again. Who leaves gives it back before.
     this.#reflector.follow((name, seen) => {
@@ -263,7 +258,7 @@ class LeasedReplicas implements Replicas {
 function seenLease(value: unknown, install: string, usualMs: number): SeenLease | undefined {
   const { metadata, spec } = (value ?? {}) as Partial<LeaseObject>;
   const { name = '', uid = '', resourceVersion = '', labels = {}, annotations = {} } = metadata ?? {};
-  if (!isReplicaName(name) || labels[INSTALL] !== install) return undefined;
+  if (!isReplicaName(name) || labels[LABELS.install] !== install) return undefined;
   const address = annotations[ADDRESS_ANNOTATION] ?? '';
   const seconds = spec?.leaseDurationSeconds;
   return {

@@ -1,5 +1,7 @@
 /** Session ids: 192 bits in 48 hex digits, 128 of chance and 64 of proof that they were minted here. */
 import { createHmac, hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { UserRef } from '../auth/context';
+import { userKey } from './caps';
 
 const RANDOM_BYTES = 16;
 const TAG_BYTES = 8;
@@ -54,6 +56,11 @@ export class SessionIds {
 /** The name of a session: safe to log, to name objects by and to index by; the id cannot be found from it. */
 export function sessionName(id: string): string {
   return hash('sha256', id, 'hex').slice(0, 40);
+}
+
+/** A user as an opaque label: the same for every session of the user, and never the login name. */
+export function userLabel(user: Pick<UserRef, 'issuer' | 'id'>): string {
+  return hash('sha256', userKey(user), 'hex').slice(0, 40);
 }
 
 function tag(key: Buffer, random: Buffer): Buffer {

@@ -1,11 +1,9 @@
 /** The way from a backend and the bridge to the {@link SpawnFunc} that the registry is handed. */
-import { hash } from 'node:crypto';
-import type { UserRef } from '../auth/context';
 import type { Backend, BackendAddress, BackendLink, BackendSpec } from '../backends/contract';
 import { openChannel } from '../bridge/channel';
 import type { ChannelObserver } from '../bridge/contract';
 import type { Clock } from '../clock';
-import { userKey } from './caps';
+import { userLabel } from './ids';
 import type { SpawnFunc, SpawnRequest } from './ports';
 
 export interface SpawnOptions {
@@ -18,11 +16,6 @@ export interface SpawnOptions {
   readonly observer: (request: SpawnRequest) => ChannelObserver;
   /** Told when a child runs; for the metrics of its start phases. */
   readonly started: (request: SpawnRequest, link: BackendLink) => void;
-}
-
-/** A user as an opaque label value: the same for every session of the user, and never the login name. */
-export function userLabel(user: UserRef): string {
-  return hash('sha256', userKey(user), 'hex').slice(0, 40);
 }
 
 /** Makes sessions' children with `backend` and speaks to them through the bridge. */

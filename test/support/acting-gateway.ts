@@ -1,7 +1,8 @@
 /** What a gateway does in the cluster, without a child: its Lease, its sessions' records and their pods, which no node takes. */
 import { randomBytes } from 'node:crypto';
 import { systemClock, type Timer } from '../../src/clock';
-import { labelValue, LABELS, podName, podSuffix } from '../../src/backends/pod/names';
+import { podName, podSuffix } from '../../src/backends/pod/names';
+import { labelValue, LABELS } from '../../src/kube/labels';
 import type { KubeClient } from '../../src/kube/client';
 import { Lease } from '../../src/kube/lease';
 import { KubeObjects } from '../../src/kube/objects';

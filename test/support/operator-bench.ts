@@ -1,5 +1,5 @@
 /** The operator against objects in memory: real loops, caches and election, and a clock that the test drives. */
-import { labelValue, LABELS } from '../../src/backends/pod/names';
+import { labelValue, LABELS } from '../../src/kube/labels';
 import { Operator } from '../../src/operator/operator';
 import type { Action } from '../../src/operator/world';
 import type { Validate } from '../../src/operator/server-loop';

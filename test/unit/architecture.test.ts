@@ -37,7 +37,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'tls/': [],
   'operator/': ['kube/', 'resources/', 'tls/', 'peers/names', 'backends/pod/names', 'sessions/ports', 'config/units'],
   'forgejo/': ['tls/', 'auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
-  'stores/': ['sessions/ports', 'kube/', 'resources/'],
+  'stores/': ['sessions/ports', 'sessions/ids', 'kube/', 'resources/'],
   'config/': [],
   'telemetry/': [
     'peers/contract',

@@ -1,13 +1,6 @@
 import { expect } from 'chai';
-import {
-  canaryName,
-  installSelector,
-  LABEL_PREFIX,
-  LABELS,
-  labelValue,
-  podName,
-  podSuffix,
-} from '../../src/backends/pod/names';
+import { canaryName, podName, podSuffix } from '../../src/backends/pod/names';
+import { LABEL_PREFIX, LABELS, labelValue, ownSelector } from '../../src/kube/labels';
 
 const SESSION = '0123456789abcdef0123456789abcdef01234567';
 const VALUE = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
@@ -69,7 +62,7 @@ describe('names of Kubernetes objects', () => {
 
   it('label keys are valid and selectors hold the install', () => {
     for (const key of Object.values(LABELS)) expect(key).to.match(/^[a-z0-9.-]+\/[a-z0-9-]+$/);
-    expect(installSelector('my install')).to.match(
+    expect(ownSelector('my install')).to.match(
       new RegExp(
         `^app\\.kubernetes\\.io/instance=my-install-x[0-9a-f]{32},app\\.kubernetes\\.io/managed-by=${LABEL_PREFIX}$`,
       ),

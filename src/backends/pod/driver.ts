@@ -16,7 +16,8 @@ import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
 import { PodLink } from './link';
 import { podManifest } from './manifest';
-import { CONTAINER, installSelector, podName, podSuffix } from './names';
+import { ownSelector } from '../../kube/labels';
+import { CONTAINER, podName, podSuffix } from './names';
 import type { PodState } from './pod-state';
 import { Pods } from './pods';
 import { unavailable } from './refusal';
@@ -79,7 +80,7 @@ export class PodBackend implements Backend {
     this.#options = options;
     this.#clock = clock;
     this.#slots = new Slots(options.maxStarting ?? STARTING_MAX);
-    this.#watch = new PodWatch({ kube, clock, log, namespace, selector: installSelector(install) });
+    this.#watch = new PodWatch({ kube, clock, log, namespace, selector: ownSelector(install) });
     this.#pods = new Pods({
       ...{ kube, watch: this.#watch, clock, log, namespace, install, run },
       ...(options.owner === undefined ? {} : { owner: options.owner }),
@@ -133,7 +134,7 @@ export class PodBackend implements Backend {
       await kube.core(
         (api, options) =>
           api.listNamespacedPod(
-            { namespace, labelSelector: installSelector(install), limit: 1, resourceVersion: '0' },
+            { namespace, labelSelector: ownSelector(install), limit: 1, resourceVersion: '0' },
             options,
           ),
         { signal, timeout: 5_000 },

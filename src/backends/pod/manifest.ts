@@ -5,7 +5,8 @@
  */
 import type { V1Container, V1OwnerReference, V1Pod } from '@kubernetes/client-node';
 import type { ServerSpec } from '../../config/server';
-import { CONTAINER, INIT_CONTAINER, LABEL_PREFIX, LABELS, labelValue } from './names';
+import { LABEL_PREFIX, LABELS, labelValue } from '../../kube/labels';
+import { CONTAINER, INIT_CONTAINER } from './names';
 
 /** The user and group of children: `nonroot` of the usual minimal images. */
 const USER_ID = 65532;
@@ -93,7 +94,7 @@ function labels(options: PodManifestOptions): Record<string, string> {
     [LABELS.install]: labelValue(options.install),
     [LABELS.component]: options.component,
     'app.kubernetes.io/part-of': LABEL_PREFIX,
-    'app.kubernetes.io/managed-by': LABEL_PREFIX,
+    [LABELS.managedBy]: LABEL_PREFIX,
     [LABELS.run]: labelValue(options.run),
     [LABELS.server]: labelValue(options.server.name),
     ...(options.session === undefined ? {} : { [LABELS.session]: options.session }),

@@ -1,5 +1,5 @@
 /** The few facts of a pod that the driver decides by. A watch's raw JSON and a typed list both fit in; nothing else is kept in memory. */
-import { LABELS } from './names';
+import { LABELS } from '../../kube/labels';
 
 /** One container, as its status shows it. */
 export interface ContainerState {

@@ -7,7 +7,7 @@ import { Slots } from '../slots';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
 import { configMapOwner } from '../../kube/owner';
-import { installSelector, labelValue } from './names';
+import { labelValue, ownSelector } from '../../kube/labels';
 import { type PodState, podState } from './pod-state';
 import { createError, unavailable } from './refusal';
 import type { PodWatch } from './watch';
@@ -110,7 +110,7 @@ export class Pods {
     let items: V1Pod[];
     try {
       const list = await kube.core(
-        (api, options) => api.listNamespacedPod({ namespace, labelSelector: installSelector(install) }, options),
+        (api, options) => api.listNamespacedPod({ namespace, labelSelector: ownSelector(install) }, options),
         { signal, timeout: 30_000 },
       );
       items = list.items;

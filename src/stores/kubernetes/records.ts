@@ -8,6 +8,7 @@ import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
+import { LABEL_PREFIX, LABELS } from '../../kube/labels';
 import type { RecordData, RecordKey, RecordStore, StoredRecord } from '../contract';
 import { storeUnavailable } from '../unavailable';
 
@@ -20,14 +21,11 @@ export interface KubernetesRecordStoreOptions {
   readonly clock: Pick<Clock, 'wall'>;
 }
 
-const PREFIX = 'forgejo-mcp-operator';
-const TYPE = `${PREFIX}/record`;
-const INSTALL = 'app.kubernetes.io/instance';
-const MANAGED_BY = 'app.kubernetes.io/managed-by';
-const KIND = `${PREFIX}/record-kind`;
-const TAG = `tag.${PREFIX}/`;
+const TYPE = `${LABEL_PREFIX}/record`;
+const KIND = `${LABEL_PREFIX}/record-kind`;
+const TAG = `tag.${LABEL_PREFIX}/`;
 /** Wall-clock milliseconds; an annotation, since nothing selects by it. */
-const EXPIRES = `${PREFIX}/expires-at`;
+const EXPIRES = `${LABEL_PREFIX}/expires-at`;
 /** Objects in one page of a list. */
 const PAGE = 250;
 /** Tries of a write that somebody was in the way of. */
@@ -132,7 +130,7 @@ class KubernetesRecordStore implements RecordStore {
       [404],
       kube.core((api, options) => api.readNamespacedSecret({ namespace, name }, options)),
     );
-    if (secret !== undefined && (secret.type !== TYPE || secret.metadata?.labels?.[INSTALL] !== install)) {
+    if (secret !== undefined && (secret.type !== TYPE || secret.metadata?.labels?.[LABELS.install] !== install)) {
       throw new AppError('STORE_UNAVAILABLE', 'The gateway cannot read its own records. Tell your administrator.', {
         detail: `secret ${namespace}/${name} is not one of this install's records`,
       });
@@ -174,12 +172,16 @@ class KubernetesRecordStore implements RecordStore {
   }
 
   #selector(more: string): { labelSelector: string; fieldSelector: string } {
-    const own = `${INSTALL}=${this.#options.install},${MANAGED_BY}=${PREFIX}`;
+    const own = `${LABELS.install}=${this.#options.install},${LABELS.managedBy}=${LABEL_PREFIX}`;
     return { labelSelector: `${own},${more}`, fieldSelector: `type=${TYPE}` };
   }
 
   #secret(key: RecordKey, { value, expiresAt, tags = {} }: RecordData, resourceVersion?: string): V1Secret {
-    const labels: Record<string, string> = { [INSTALL]: this.#options.install, [MANAGED_BY]: PREFIX, [KIND]: key.kind };
+    const labels: Record<string, string> = {
+      [LABELS.install]: this.#options.install,
+      [LABELS.managedBy]: LABEL_PREFIX,
+      [KIND]: key.kind,
+    };
     for (const [name, digest] of Object.entries(tags)) labels[TAG + name] = digest;
     return {
       metadata: {

@@ -1,11 +1,10 @@
 /** A session's record as an MCPSession, and back. Pure. */
-import { hash } from 'node:crypto';
+import { LABEL_PREFIX, LABELS } from '../../kube/labels';
 import type { OwnerReference } from '../../kube/objects';
 import { API_VERSION, MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession, MCPSessionState, MCPSessionStatus } from '../../resources/session';
+import { userLabel } from '../../sessions/ids';
 import type { ChildPlace, EndReason, RecordedState, SessionChange, SessionRecord } from '../../sessions/ports';
-
-const PREFIX = 'forgejo-mcp-operator';
 
 const STATES: Readonly<Record<RecordedState, MCPSessionState>> = {
   starting: 'Starting',
@@ -28,13 +27,13 @@ export function sessionObject(record: SessionRecord, install: string, owners: re
       ...(owners.length === 0 ? {} : { ownerReferences: owners }),
       labels: {
         'app.kubernetes.io/name': 'forgejo-mcp',
-        'app.kubernetes.io/instance': install,
-        'app.kubernetes.io/component': 'session',
-        'app.kubernetes.io/part-of': PREFIX,
-        'app.kubernetes.io/managed-by': PREFIX,
-        [`${PREFIX}/server`]: server,
+        [LABELS.install]: install,
+        [LABELS.component]: 'session',
+        'app.kubernetes.io/part-of': LABEL_PREFIX,
+        [LABELS.managedBy]: LABEL_PREFIX,
+        [LABELS.server]: server,
         // Opaque: an administrator can end all sessions of one user by it, and nobody reads a login from it.
-        [`${PREFIX}/user`]: hash('sha256', `${userIssuer}\n${userId}`, 'hex').slice(0, 40),
+        [LABELS.user]: userLabel({ issuer: userIssuer, id: userId }),
       },
     },
     spec: { server, user: { issuer: userIssuer, id: userId }, client, mode },
