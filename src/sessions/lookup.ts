@@ -45,7 +45,9 @@ export class Lookup {
   async find(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<Session> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (id === undefined || id === '') throw refusals.idMissing();
-    const session = (await this.#local(id)) ?? (await this.#revive(auth, server, id));
+    const here = this.#options.table.byId(id);
+    // On every request: a session that is here for certain is found without waiting for anything.
+    const session = here !== undefined && this.#isOurs(here) ? here : await this.#unsure(here, auth, server, id);
     if (session.state !== 'active' || this.#options.isOver(session)) throw this.#endedNow();
     this.#check(session.auth, session.server.name, auth, server);
     if (!covers(session.auth, auth)) throw refusals.tokenNarrower();
@@ -54,16 +56,19 @@ export class Lookup {
     return session;
   }
 
-  /** The session as this process has it, where that is so for certain. */
-  async #local(id: string): Promise<Session | undefined> {
-    const { table, holders, ledger } = this.#options;
-    const session = table.byId(id);
-    if (session === undefined || session.isElsewhere) return undefined;
-    if (holders.isSure) return session;
-    const record = await ledger.live(session.name);
-    if (record?.holder === undefined || record.holder === holders.self) return session;
-    this.#options.lost(session.name);
-    return undefined;
+  #isOurs(session: Session): boolean {
+    return !session.isElsewhere && this.#options.holders.isSure;
+  }
+
+  /** A session that this process does not have, or of which only its record says whether it still has it. */
+  async #unsure(here: Session | undefined, auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
+    const { holders, ledger } = this.#options;
+    if (here !== undefined && !here.isElsewhere) {
+      const record = await ledger.live(here.name);
+      if (record?.holder === undefined || record.holder === holders.self) return here;
+      this.#options.lost(here.name);
+    }
+    return this.#revive(auth, server, id);
   }
 
   #check(bound: Bound, boundServer: string, auth: AuthContext, server: ServerSpec): void {
