@@ -40,6 +40,19 @@ describe('a request that reaches a replica which does not hold its session', () 
     await Promise.all([a, b, ...others.splice(0)].map((replica) => replica.stop()));
   });
 
+  /** One call that waits for the holder's first word, and one whose answer has begun. */
+  const underWay = async (): Promise<{ waits: ReturnType<typeof ask>; message: IncomingMessage }> => {
+    const first = served(b);
+    const waits = ask(`${a.url}/mcp`, { method: 'POST', body: 'x' });
+    await first;
+    const second = served(b);
+    const sent = begin(`${a.url}/mcp`);
+    sent.end();
+    (await second).response.write('begun');
+    const { message } = await headOf(sent);
+    return { waits, message };
+  };
+
   describe('goes to the holder', () => {
     it('as its client sent it, with the client’s address and nothing of ours', async () => {
       const asked = served(b);
@@ -355,14 +368,7 @@ describe('a request that reaches a replica which does not hold its session', () 
     it('a caller that gives up: before the answer it has its reason, within it the client is cut', async () => {
       const giveUp = new AbortController();
       a.to(b, { signal: giveUp.signal });
-      const first = served(b);
-      const waits = ask(`${a.url}/mcp`, { method: 'POST', body: 'x' });
-      await first;
-      const second = served(b);
-      const sent = begin(`${a.url}/mcp`);
-      sent.end();
-      (await second).response.write('begun');
-      const { message } = await headOf(sent);
+      const { waits, message } = await underWay();
       await nextChunk(message);
       giveUp.abort(new AppError('DRAINING', 'stops'));
       expect((await waits).text).to.equal('DRAINING');
@@ -465,14 +471,7 @@ describe('a request that reaches a replica which does not hold its session', () 
     });
 
     it('as soon as the holder is known to be dead, and open streams are cut', async () => {
-      const first = served(b);
-      const waits = ask(`${a.url}/mcp`, { method: 'POST', body: 'x' });
-      await first;
-      const second = served(b);
-      const sent = begin(`${a.url}/mcp`);
-      sent.end();
-      (await second).response.write('begun');
-      const { message } = await headOf(sent);
+      const { waits, message } = await underWay();
       a.peers.cut(replicaName()); // somebody else
       a.peers.cut(b.name);
       expect((await waits).text).to.equal('unanswered');
