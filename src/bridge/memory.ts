@@ -28,7 +28,6 @@ type Told = (message: JsonRpcMessage) => void;
 
 export class Memory {
   #remembered: Remembered | undefined;
-  #initialize: Readonly<Record<string, unknown>> = {};
   #isOverfull = false;
 
   constructor(remembered?: Remembered) {
@@ -46,8 +45,7 @@ export class Memory {
       case 'initialize':
         return this.#onResult((result) => {
           if (!isObject(result) || typeof result.protocolVersion !== 'string') return;
-          this.#initialize = request.params ?? {};
-          this.#set({ protocolVersion: result.protocolVersion, initialize: this.#initialize, subscriptions: [] });
+          this.#set({ protocolVersion: result.protocolVersion, initialize: request.params ?? {}, subscriptions: [] });
         });
       case 'logging/setLevel':
         return this.#onResult(() => {

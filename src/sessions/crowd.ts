@@ -15,14 +15,18 @@ export function displaced(
   sleeper: Session,
   { maxHibernatedPerUser, maxHibernated }: CrowdOptions,
 ): readonly Session[] {
-  const asleep = [...sessions]
-    .filter(({ countsAs, retired }) => countsAs === 'hibernated' && retired === undefined)
-    .sort((a, b) => a.times.lastActive - b.times.lastActive);
+  const asleep = [...sessions].filter(({ countsAs, retired }) => countsAs === 'hibernated' && retired === undefined);
   const key = userKey(sleeper.auth.user);
   const own = asleep.filter(({ auth }) => userKey(auth.user) === key);
-  const ofUser = own.slice(0, excess(own.length, maxHibernatedPerUser));
-  const rest = asleep.filter((session) => !ofUser.includes(session));
-  return [...ofUser, ...rest.slice(0, excess(rest.length, maxHibernated))];
+  const ofUser = oldest(own, excess(own.length, maxHibernatedPerUser));
+  const rest = ofUser.length === 0 ? asleep : asleep.filter((session) => !ofUser.includes(session));
+  return [...ofUser, ...oldest(rest, excess(rest.length, maxHibernated))];
+}
+
+/** Sorts only where there are too many: many may fall asleep at one sweep. */
+function oldest(sessions: readonly Session[], count: number): readonly Session[] {
+  if (count === 0) return [];
+  return [...sessions].sort((a, b) => a.times.lastActive - b.times.lastActive).slice(0, count);
 }
 
 function excess(count: number, limit: number): number {

@@ -89,6 +89,8 @@ class SqliteSessionStore implements SessionStore, SessionUpkeep {
       purge: database.prepare('DELETE FROM sessions WHERE ended_at < ?'),
       check: database.prepare('SELECT count(*) FROM sessions WHERE name IS NULL'),
     };
+    // A change is written as a whole row, of which some columns never change.
+    this.#statements.update.setAllowUnknownNamedParameters(true);
   }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
@@ -107,16 +109,8 @@ class SqliteSessionStore implements SessionStore, SessionUpkeep {
       const { child, holder: _nobody, ...rest } = change; // the file is one process's
       const { child: before, ...record } = recordOf(row);
       const now = child === undefined ? before : (child ?? undefined);
-      const { grant_id, scopes, state, generation, ...more } = rowOf({
-        ...{ ...record, ...rest },
-        ...(now === undefined ? {} : { child: now }),
-      });
-      const { remembered, expires_at } = more;
-      const { changes } = this.#statements.update.run({
-        ...{ name, grant_id, scopes, state, generation, remembered, expires_at },
-        child: more.child,
-      });
-      return Number(changes) > 0;
+      const changed = rowOf({ ...record, ...rest, ...(now === undefined ? {} : { child: now }) });
+      return Number(this.#statements.update.run({ ...changed }).changes) > 0;
     });
   }
 
