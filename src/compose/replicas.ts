@@ -5,7 +5,7 @@ import { AppError } from '../errors';
 import type { Elsewhere } from '../http/mcp/elsewhere';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
-import type { PeerListener, PeerService, Replicas } from '../peers/contract';
+import type { PeerListener, Peers, PeerService, Replicas } from '../peers/contract';
 import { openPeerListener } from '../peers/listener';
 import { createPeers } from '../peers/peers';
 import { createReplicas } from '../peers/replicas';
@@ -52,7 +52,6 @@ export async function joinReplicas(
     ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
   });
   await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
-  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));
   const observer = peerObserver(metrics);
   const certificates =
     own.certificates === undefined ? undefined : new Certificates({ folder: own.certificates, clock, log });
@@ -66,31 +65,7 @@ export async function joinReplicas(
       if (certificates === undefined || peers === undefined) return { send: async () => 'again' };
       await certificates.start();
       listener = await openPeerListener({ self: replicas.self, listen: own.listen, certificates, service, observer });
-      return {
-        async send(req, res, exchange, { session, holder, generation }, body) {
-          const address = await replicas.addressOf(holder);
-          if (address === undefined) {
-            await pause();
-            return 'again';
-          }
-          const gone = new AbortController();
-          res.once('close', () => gone.abort());
-          const outcome = await peers.forward(
-            req,
-            res,
-            {
-              ...{ channel: 'mcp', target: { name: holder, address }, session, epoch: generation },
-              ...{ clientAddress: exchange.address, requestId: exchange.id },
-              ...(body === undefined ? {} : { body }),
-            },
-            gone.signal,
-          );
-          if (outcome === 'forwarded') return 'done';
-          if (outcome === 'unanswered') throw unanswered();
-          if (outcome === 'not-there' && (await replicas.isAlive(holder))) await pause();
-          return 'again';
-        },
-      };
+      return elsewhereBy(peers, replicas, clock);
     },
     drain: () => listener?.drain(),
     async stop() {
@@ -98,6 +73,40 @@ export async function joinReplicas(
       peers?.close();
       certificates?.stop();
       await replicas.stop();
+    },
+  };
+}
+
+/** The way to sessions that other gateways have. */
+export function elsewhereBy(
+  peers: Pick<Peers, 'forward'>,
+  replicas: Pick<Replicas, 'addressOf' | 'isAlive'>,
+  clock: Pick<Clock, 'after'>,
+): Elsewhere {
+  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));
+  return {
+    async send(req, res, exchange, { session, holder, generation }, body) {
+      const address = await replicas.addressOf(holder);
+      if (address === undefined) {
+        await pause();
+        return 'again';
+      }
+      const gone = new AbortController();
+      res.once('close', () => gone.abort());
+      const outcome = await peers.forward(
+        req,
+        res,
+        {
+          ...{ channel: 'mcp', target: { name: holder, address }, session, epoch: generation },
+          ...{ clientAddress: exchange.address, requestId: exchange.id },
+          ...(body === undefined ? {} : { body }),
+        },
+        gone.signal,
+      );
+      if (outcome === 'forwarded') return 'done';
+      if (outcome === 'unanswered') throw unanswered();
+      if (outcome === 'not-there' && (await replicas.isAlive(holder))) await pause();
+      return 'again';
     },
   };
 }

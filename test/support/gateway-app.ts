@@ -1,6 +1,6 @@
 /** The real HTTP application over the real registry and bridge; only the child is a fake, and who is asking is the test's choice. */
 import { randomBytes } from 'node:crypto';
-import { request, type IncomingHttpHeaders, type RequestOptions } from 'node:http';
+import { request, type IncomingHttpHeaders, type RequestListener, type RequestOptions } from 'node:http';
 import { connect } from 'node:net';
 import type { Authenticator } from '../../src/auth/authenticator';
 import type { AuthContext } from '../../src/auth/context';
@@ -13,6 +13,7 @@ import { trustedProxies } from '../../src/http/address';
 import { createApp, type AppOptions } from '../../src/http/app';
 import { listen, type Listener } from '../../src/http/listener';
 import { BodyReader } from '../../src/http/mcp/body';
+import type { Elsewhere } from '../../src/http/mcp/elsewhere';
 import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-streams';
 import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connections';
 import { Streams } from '../../src/http/mcp/stream';
@@ -23,7 +24,7 @@ import { MemoryStore } from './memory-store';
 import { stateSeal } from './state-seal';
 import { ALL_VERSIONS } from '../../src/bridge/versions';
 import { StatelessTable } from '../../src/sessions/stateless';
-import { Registry } from '../../src/sessions/registry';
+import { Registry, type RegistryOptions } from '../../src/sessions/registry';
 import { eventsIn, messagesOf, type ServerEvent } from './event-stream';
 import { FakeLink, type Sent } from './fake-link';
 import { serverSpec } from './server-spec';
@@ -80,6 +81,8 @@ export interface Changes {
   /** Told of each new child, before it is used. */
   readonly child?: (link: FakeLink, request: SpawnRequest) => void;
   readonly observer?: Partial<ChannelObserver>;
+  /** Its store, its name in it, who else lives, and the way to them, where several share one. */
+  readonly shared?: Pick<RegistryOptions, 'ids' | 'holders' | 'discard'> & { store: MemoryStore; elsewhere: Elsewhere };
   /** Replaces the start of a child. */
   readonly spawn?: (signal: AbortSignal) => Promise<void>;
 }
@@ -87,6 +90,8 @@ export interface Changes {
 export interface GatewayApp {
   readonly port: number;
   readonly url: string;
+  /** What serves requests, for another listener. */
+  readonly serve: RequestListener;
   readonly registry: Registry;
   readonly store: MemoryStore;
   readonly log: KeptLog;
@@ -120,7 +125,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
   const servers = changes.servers ?? [serverSpec({ name: 'default' })];
   const children: FakeLink[] = [];
   const seen: { method: string; status: number }[] = [];
-  const store = new MemoryStore();
+  const store = changes.shared?.store ?? new MemoryStore();
   const log = keptLog();
   const channelObserver = { call() {}, noise() {}, dropped() {}, fault() {}, stderr() {}, ...changes.observer };
   const registry = new Registry({
@@ -143,11 +148,11 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     },
     store,
     clock: systemClock,
-    ids: new SessionIds([randomBytes(32)]),
+    ids: changes.shared?.ids ?? new SessionIds([randomBytes(32)]),
     observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, counts() {} },
     binding: 'adopt',
-    holders: alone('self'),
-    discard: async () => undefined,
+    holders: changes.shared?.holders ?? alone('self'),
+    discard: changes.shared?.discard ?? (async () => undefined),
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,
@@ -196,6 +201,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     authenticator: changes.authenticator ?? nameAuthenticator,
     mcp: {
       sessions: registry,
+      ...(changes.shared === undefined ? {} : { elsewhere: changes.shared.elsewhere }),
       stateless,
       bodies,
       streams,
@@ -217,6 +223,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
   return {
     port: listener.port,
     url: listener.url,
+    serve: app,
     registry,
     store,
     log,

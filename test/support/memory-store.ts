@@ -11,29 +11,41 @@ import type {
 
 export class MemoryStore implements SessionStore, SessionUpkeep {
   readonly upkeep = this;
-  readonly records = new Map<string, SessionRecord>();
+  readonly records: Map<string, SessionRecord>;
   /** Set: every call fails. */
   down = false;
+  readonly #self: string | undefined;
+
+  /** @param self names the process whose store this is, where several share the records. */
+  constructor(self?: string, records = new Map<string, SessionRecord>()) {
+    this.#self = self;
+    this.records = records;
+  }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
     this.#up();
     if (this.records.has(record.name)) throw new AppError('STORE_UNAVAILABLE', 'It is there already.');
-    this.records.set(record.name, record);
-    return record;
+    const own = { ...record, ...this.#held };
+    this.records.set(record.name, own);
+    return own;
   }
 
   async end(name: string, reason: EndReason, at: number): Promise<void> {
     this.#up();
-    this.#end((record) => record.name === name, reason, at);
+    this.#end((record) => record.name === name && this.#isOurs(record), reason, at);
   }
 
-  async update(name: string, { child, holder: _nobody, ...change }: SessionChange): Promise<boolean> {
+  async update(name: string, { child, holder, ...change }: SessionChange): Promise<boolean> {
     this.#up();
     const record = this.records.get(name);
-    if (record === undefined || record.state === 'ended') return false;
-    const { child: before, ...rest } = record;
+    if (record === undefined || record.state === 'ended' || !this.#isOurs(record)) return false;
+    const { child: before, holder: held, ...rest } = record;
     const now = child === undefined ? before : child;
-    this.records.set(name, { ...rest, ...change, ...(now === undefined || now === null ? {} : { child: now }) });
+    this.records.set(name, {
+      ...{ ...rest, ...change },
+      ...(holder === null || held === undefined ? {} : { holder: held }),
+      ...(now === undefined || now === null ? {} : { child: now }),
+    });
     return true;
   }
 
@@ -41,7 +53,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.#up();
     const record = this.records.get(name);
     if (record === undefined || record.state === 'ended' || record.generation !== generation) return undefined;
-    const claimed = { ...record, generation: generation + 1 };
+    const claimed = { ...record, ...this.#held, generation: generation + 1 };
     this.records.set(name, claimed);
     return claimed;
   }
@@ -84,6 +96,14 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
 
   async close(): Promise<void> {
     this.down = true;
+  }
+
+  get #held(): Partial<SessionRecord> {
+    return this.#self === undefined ? {} : { holder: this.#self };
+  }
+
+  #isOurs({ holder }: SessionRecord): boolean {
+    return this.#self === undefined || holder === this.#self;
   }
 
   #end(which: (record: SessionRecord) => boolean, endReason: EndReason, endedAt: number): number {

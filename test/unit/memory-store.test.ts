@@ -3,5 +3,6 @@ import { sessionStoreContract } from '../contract/session-store';
 import { MemoryStore } from '../support/memory-store';
 
 describe('session store of the tests', () => {
-  sessionStoreContract({ hasUpkeep: true, open: async () => new MemoryStore() });
+  for (const self of [undefined, 'one of several'])
+    describe(self ?? 'alone', () => sessionStoreContract({ hasUpkeep: true, open: async () => new MemoryStore(self) }));
 });

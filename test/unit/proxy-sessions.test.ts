@@ -6,7 +6,11 @@ import type { ServerSpec } from '../../src/config/server';
 import { AppError } from '../../src/errors';
 import type { FindProxySession } from '../../src/forgejo/contract';
 import { proxySessions, type GrantNow } from '../../src/spawn';
+import { aRecord } from '../contract/session-store';
+import { recordedSessions } from '../../src/compose/recorded';
+import { FakeClock } from '../support/fake-link';
 import { anAuth, refusal, SessionBench } from '../support/fake-sessions';
+import { MemoryStore } from '../support/memory-store';
 import { deferred } from '../support/gateway-app';
 import { type ProxyFixture, StandInForge, startProxy } from '../support/proxy';
 import { serverSpec } from '../support/server-spec';
@@ -173,5 +177,80 @@ describe('a call of a child', () => {
     const event = await until('the end of the call', async () => proxy.events[0]);
     expect(event.outcome).to.equal('cancelled');
     expect(forge.requests).to.have.length(0);
+  });
+});
+
+describe('sessions of another gateway as the credential proxy sees them', () => {
+  const clock = new FakeClock();
+  let store: MemoryStore;
+  let grantNow: GrantNow;
+  let find: FindProxySession;
+  const catalog = { find: (name: string) => (name === 'forgejo' ? server() : undefined) };
+  const held = aRecord({
+    holder: 'other',
+    scopes: ['forgejo:read', 'forgejo:write'],
+    child: { instance: 'pod-1', ip: '10.0.0.1' },
+  });
+
+  beforeEach(() => {
+    store = new MemoryStore();
+    store.records.set(held.name, held);
+    grantNow = async () => ({ scopes: BOTH, choice: NOTES });
+    const recorded = recordedSessions(store, catalog, clock);
+    find = proxySessions(
+      () => undefined,
+      () => undefined,
+      (auth) => grantNow(auth),
+      recorded,
+    );
+  });
+
+  it('have the child that their record names, and what their grant allows now', async () => {
+    expect(await find(held.name)).to.deep.include({
+      ...{
+        name: held.name,
+        grant: 'grant-1',
+        instance: 'pod-1',
+        ip: '10.0.0.1',
+        userId: '7',
+        access: 'write',
+        choice: NOTES,
+      },
+    });
+    grantNow = async () => ({ scopes: READ });
+    expect(await find(held.name)).to.include({ access: 'read' });
+    grantNow = async () => undefined;
+    expect(await find(held.name)).to.equal(undefined);
+  });
+
+  it('are none where they have ended, sleep, or are of a server that is not there', async () => {
+    const { child: _none, ...asleep } = held;
+    const others = [
+      aRecord({ ...held, name: 'b'.repeat(40), state: 'ended' }),
+      { ...asleep, name: 'c'.repeat(40) },
+      aRecord({ ...held, name: 'd'.repeat(40), server: 'gone' }),
+    ];
+    for (const record of others) store.records.set(record.name, record);
+    for (const { name } of [...others, { name: 'e'.repeat(40) }]) expect(await find(name)).to.equal(undefined);
+  });
+
+  it('are believed for two seconds, and one that has just got its child is not refused', async () => {
+    await find(held.name);
+    store.records.set(held.name, { ...held, state: 'ended' });
+    expect(await find(held.name)).to.not.equal(undefined);
+    clock.advance(2_000);
+    expect(await find(held.name)).to.equal(undefined);
+    const { child, ...starting } = held;
+    store.records.set('f'.repeat(40), { ...starting, name: 'f'.repeat(40) });
+    expect(await find('f'.repeat(40))).to.equal(undefined);
+    store.records.set('f'.repeat(40), { ...starting, name: 'f'.repeat(40), ...(child === undefined ? {} : { child }) });
+    expect(await find('f'.repeat(40))).to.include({ instance: 'pod-1' });
+  });
+
+  it('cannot be told while the store is away: STORE_UNAVAILABLE, and asked again afterwards', async () => {
+    store.down = true;
+    expect((await refusal(find(held.name))).code).to.equal('STORE_UNAVAILABLE');
+    store.down = false;
+    expect(await find(held.name)).to.include({ instance: 'pod-1' });
   });
 });
