@@ -133,7 +133,7 @@ describe('sessions of two gateways', function () {
     const id = await open(a);
     const [record] = records.values();
     const child = { instance: 'its-pod' };
-    records.set(record?.name ?? '', { ...(record), child });
+    records.set(record?.name ?? '', { ...record, child });
     a.isDead = true;
     await a.listener.close(0);
     expect((await call(b, id)).status).to.equal(200);
