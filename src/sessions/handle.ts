@@ -91,7 +91,7 @@ export class Handle implements SessionHandle {
   }
 
   ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
-    return this.#withChild((channel) => channel.ask(method, params, ms));
+    return this.#withChild((channel) => channel.ask(method, params, ms)).catch(() => undefined);
   }
 
   begin(child: StatelessChild): void {

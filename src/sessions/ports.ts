@@ -166,9 +166,9 @@ export interface SessionHandle {
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
-  /** What the child says of a tool; see {@link Channel.tool}. */
+  /** What the child says of a tool; see {@link Channel.tool}. Rejects as {@link call} where the session has no child and gets none. */
   tool(name: string): Promise<ToolFacts | undefined>;
-  /** See {@link Channel.ask}. */
+  /** See {@link Channel.ask}. Never rejects, whatever became of the session. */
   ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined>;
   /** See {@link Channel.begin}. */
   begin(child: StatelessChild): void;

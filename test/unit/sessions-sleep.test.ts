@@ -257,6 +257,19 @@ describe('sessions that sleep', () => {
       expect(methods(bench.lastStart.link)).to.include('notifications/roots/list_changed');
     });
 
+    it('that fails, or comes after the end, is no answer to a question of our own, and no rejection', async () => {
+      const { id } = await asleep();
+      const handle = await use(id);
+      bench.autoStart = false;
+      const asked = handle.ask('ping', {}, 1000);
+      await settle();
+      bench.lastStart.fail(new AppError('BACKEND_UNSCHEDULABLE', 'no room'));
+      expect(await asked).to.equal(undefined);
+      await bench.registry.end(anAuth(), aServer(), id);
+      expect(await handle.ask('ping', {}, 1000)).to.equal(undefined);
+      handle.release();
+    });
+
     it('lets no answer that was meant for the child of before reach the new one', async () => {
       const { id, link } = await bench.session();
       const sink = new FakeSink();
