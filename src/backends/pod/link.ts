@@ -1,7 +1,7 @@
 /** A session's pod as a byte link: the sealed link for the bytes, the watch for what happens to the pod. */
 import type { Clock, Timer } from '../../clock';
 import type { Logger } from '../../telemetry/log';
-import type { BackendExit, BackendLink, StartPhase } from '../contract';
+import type { BackendExit, BackendLink, StartPhase, Takeover } from '../contract';
 import { ending, isFinal, needsStatus } from './ending';
 import type { SealedExit, SealedLink } from './sealed/contract';
 import type { PodWatch, Seen } from './watch';
@@ -33,6 +33,7 @@ export class PodLink implements BackendLink {
   readonly #unlisten: () => void;
   #seen: Seen | undefined;
   #closing = false;
+  #released = false;
   #impatience: Timer | undefined;
 
   constructor(options: PodLinkOptions) {
@@ -41,11 +42,15 @@ export class PodLink implements BackendLink {
     const { sealed, watch, pod } = options;
     this.#unlisten = watch.listen(pod, (seen) => this.#look(seen));
     this.exited = sealed.exited.then((exit) => this.#end(exit));
-    // A session that another holder took over keeps its pod.
+    // A child that another holder has, or is to have, keeps its pod.
     this.removed = sealed.exited.then((exit) =>
-      exit.kind === 'fenced' ? undefined : this.exited.then(() => options.remove()),
+      exit.kind === 'fenced' || this.#released ? undefined : this.exited.then(() => options.remove()),
     );
     this.#look(watch.get(pod) ?? 'gone');
+  }
+
+  get takeover(): Takeover | undefined {
+    return this.#options.sealed.takeover;
   }
 
   write(bytes: Buffer): Promise<void> {
@@ -72,6 +77,13 @@ export class PodLink implements BackendLink {
     this.#closing = true;
     await this.#options.sealed.shutdown(this.#options.stopGrace * 1000);
     await this.removed;
+  }
+
+  release(): void {
+    if (this.#closing) return; // it ends already
+    this.#closing = true;
+    this.#released = true;
+    this.#options.sealed.detach();
   }
 
   #look(seen: Seen): void {

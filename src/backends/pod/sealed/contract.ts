@@ -3,7 +3,10 @@
  * `link.ts` makes one; `docs/launcher-protocol.md` is what goes over the wire.
  */
 import type { Clock } from '../../../clock';
+import type { Takeover } from '../../contract';
 import type { Connect } from '../transport';
+
+export type { Takeover } from '../../contract';
 
 /** What the launcher is to run. Secret as a whole: it travels in the claim and is never logged. */
 export interface ChildCommand {
@@ -59,7 +62,7 @@ export interface SealedEvents {
 
 export interface SealedLinkOptions {
   readonly connect: Connect;
-  /** 256 random bits made for this one pod; whoever holds them holds the session's bytes. */
+  /** 256 bits made for this one pod; whoever holds them holds the session's bytes. */
   readonly key: Buffer;
   /** The fencing epoch, 1 to 2^32 - 1. One epoch belongs to one link object in one process, ever. */
   readonly epoch: number;
@@ -86,14 +89,6 @@ export type SealedExit =
   | { readonly kind: 'fenced'; readonly epoch: number }
   /** {@link SealedLink.detach} was called. */
   | { readonly kind: 'detached' };
-
-/** Where a link that took over found its child's two streams. */
-export interface Takeover {
-  /** The last byte of stdin that the former holder brought over was not a newline. */
-  readonly stdinMidLine: boolean;
-  /** The first byte of output that this link will see is not the first of its line. */
-  readonly stdoutMidLine: boolean;
-}
 
 export interface SealedLink {
   /** Present on a link that was opened without a claim. */
