@@ -22,7 +22,7 @@ import type {
 import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
 import { EarlyRequests } from './early';
 import { Flow } from './flow';
-import { LineSplitter } from './framing';
+import { fromLineStart, LineSplitter } from './framing';
 import { decodeId, firstSequence } from './ids';
 import { isObject } from './json';
 import { Outbound } from './outbound';
@@ -43,6 +43,8 @@ export interface ChannelOptions {
   readonly maxCallsInFlight: number;
   /** Which channel of its session this is, counted up from 1; at most 999,999. */
   readonly generation?: number;
+  /** The revision that was negotiated, of a child that was taken over: it is not initialised again. */
+  readonly negotiated?: string;
 }
 
 /** Requests of the child that may be open at once. */
@@ -111,7 +113,11 @@ class StdioChannel implements Channel {
     this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask), sequence);
     const lines = new LineSplitter(options.maxLineBytes, child);
     const stderr = new StderrLines(clock, (line) => observer.stderr(line));
-    link.onData((bytes) => lines.push(bytes));
+    this.#protocolVersion = options.negotiated;
+    this.#hasTools = options.negotiated !== undefined; // one that has none says so when it is asked
+    if (link.takeover?.stdinMidLine === true) this.#out.send('').catch(() => undefined); // what is half there is no message
+    const whole = fromLineStart(link.takeover?.stdoutMidLine === true);
+    link.onData((bytes) => lines.push(whole(bytes)));
     link.onStderr((bytes) => stderr.push(bytes));
     this.ended = link.exited.then((exit) => {
       lines.end();
@@ -197,6 +203,14 @@ class StdioChannel implements Channel {
     }
     await this.#link.close();
     await this.ended;
+  }
+
+  release(): boolean {
+    if (this.#state !== 'open' || this.#link.release === undefined) return false;
+    this.#state = 'closing';
+    this.#link.release(); // before the streams let go: what waits for them is for whoever comes next
+    this.#flow.close();
+    return true;
   }
 
   /** Why nothing new is taken; undefined when it is. */

@@ -164,6 +164,11 @@ export interface Channel {
 
   /** Ends the child (EOF first) and answers what is in flight. Never rejects. */
   close(): Promise<void>;
+
+  /**
+   * Lets go of the child and leaves it as it is, for another process; what is in flight is answered as lost. False where it cannot be left: then nothing has happened.
+   */
+  release(): boolean;
 }
 
 /**

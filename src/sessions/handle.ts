@@ -106,8 +106,8 @@ export class Handle implements SessionHandle {
   }
 
   get #isAsleep(): boolean {
-    const { state, channel, waking } = this.#session;
-    return state === 'active' && channel === undefined && waking === undefined;
+    const { state, channel, isComing } = this.#session;
+    return state === 'active' && channel === undefined && !isComing;
   }
 
   /**

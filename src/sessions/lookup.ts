@@ -21,6 +21,8 @@ export interface LookupOptions {
   readonly ids: SessionIds;
   readonly binding: BindingPolicy;
   readonly holders: Holders;
+  /** Takes a session's child over from the process before; false where that cannot be tried. */
+  readonly adopt: (session: Session, child: ChildPlace) => boolean;
   /** Removes what the process before left of a session's child. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** A session of this process is another's by now. */
@@ -117,7 +119,7 @@ export class Lookup {
     throw new HeldElsewhere(record, holder);
   }
 
-  /** Makes a session this process's own. Of its child, where the one before still had one, nothing stays. */
+  /** Makes a session this process's own, with its child where that can be had; otherwise nothing of it stays. */
   async #claim(
     { name, generation }: SessionRecord,
     bearer: AuthContext,
@@ -130,7 +132,8 @@ export class Lookup {
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
     table.add(session);
     table.identify(session, id);
-    const { child } = record;
+    const { child, state } = record;
+    if (child !== undefined && state === 'active' && this.#options.adopt(session, child)) return session;
     if (child !== undefined) {
       session.leaving = this.#options.discard(child).then(() => {
         session.leaving = undefined;

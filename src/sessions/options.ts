@@ -5,10 +5,12 @@ import type { CapOptions } from './caps';
 import type { CrowdOptions } from './crowd';
 import type { Holders } from './holders';
 import type { SessionIds } from './ids';
-import type { ChildPlace, SessionObserver, SessionStore, SpawnFunc } from './ports';
+import type { AdoptFunc, ChildPlace, SessionObserver, SessionStore, SpawnFunc } from './ports';
 
 export interface RegistryOptions extends CapOptions, CrowdOptions {
   readonly spawn: SpawnFunc;
+  /** Absent where children do not outlive the process that started them. */
+  readonly adopt?: AdoptFunc;
   readonly store: SessionStore;
   readonly clock: Clock;
   readonly ids: SessionIds;

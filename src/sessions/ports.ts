@@ -66,6 +66,19 @@ export interface SpawnRequest {
  */
 export type SpawnFunc = (request: SpawnRequest, signal: AbortSignal) => Promise<Channel>;
 
+/** A child of a session that this process has taken over. */
+export interface AdoptRequest extends Pick<SpawnRequest, 'session' | 'auth' | 'server' | 'generation'> {
+  readonly child: ChildPlace;
+  /** The revision that was negotiated with it. */
+  readonly protocolVersion: string;
+}
+
+/**
+ * Takes over a session's child as it is. It is called once for a generation of a session. Rejects where that cannot be done, or with the signal's reason; the child
+ * is as it was then.
+ */
+export type AdoptFunc = (request: AdoptRequest, signal: AbortSignal) => Promise<Channel>;
+
 /** `starting`: a child of it is being started, the first one or another; `hibernated`: it has none, and gets one with its next message. */
 export type RecordedState = 'starting' | 'active' | 'hibernated' | 'ended';
 
@@ -256,6 +269,8 @@ export interface SessionObserver {
   hibernated(session: SessionRecord, why: SleepReason): void;
   /** A sleeping session has a child again. */
   woken(session: SessionRecord, seconds: number): void;
+  /** `given-up`: with its child, for others; `adopted`: taken over with its child; `replaced`: taken over, and its child could not be had. */
+  handedOver(session: SessionRecord, how: 'given-up' | 'adopted' | 'replaced'): void;
   /** `active`: with a child. */
   counts(states: Readonly<Record<'starting' | 'active' | 'hibernated' | 'ending', number>>): void;
 }

@@ -8,7 +8,7 @@ import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { boundOf, established } from './bound';
+import { boundOf, established, givenUp } from './bound';
 import { displaced } from './crowd';
 import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
 import { expired, reapable } from './expiry';
@@ -65,18 +65,20 @@ export class Registry implements Sessions {
     this.#clock = options.clock;
     this.#table = new Table(options.observer);
     this.#ledger = new Ledger(options.store, options.clock, (name) => this.#lost(name));
-    const common = { ...options, table: this.#table, ledger: this.#ledger };
+    const end = (session: Session): void => void this.#end(session, 'lost');
+    const common = { ...options, table: this.#table, ledger: this.#ledger, end };
     this.#places = new Places(common);
     this.#lookup = new Lookup({
       ...common,
       isOver: (session) => this.#isOver(session),
       isStopping: () => this.#stopping !== undefined,
-      end: (session) => void this.#end(session, 'lost'),
       lost: (name) => this.#lost(name),
+      adopt: (session, child) => this.#sleep.adopt(session, child),
     });
     this.#sleep = new Sleep({
       ...common,
       take: (session) => this.#places.take(session.auth, session.server, false),
+      hold: (session) => this.#places.hold(session.auth, session.server),
       refusal: () => (this.#stopping === undefined ? undefined : refusals.draining()),
       joined: (session, channel) => this.#look(session, channel),
     });
@@ -330,7 +332,7 @@ export class Registry implements Sessions {
   #lost(name: string): void {
     const session = this.#table.named(name);
     if (session?.state !== 'active') return;
-    session.isElsewhere = true;
+    session.isElsewhere = session.leavesChild = true;
     void this.#close(session, 'lost');
   }
 
@@ -380,15 +382,19 @@ export class Registry implements Sessions {
     await this.#ledger.stop();
   }
 
-  /** The gateway stops: a session that can go on in another process sleeps until then, the others end. */
+  /** The gateway stops: a session whose child another process can have is given up with it, one that can go on with another child sleeps, the others end. */
   async #leave(session: Session): Promise<void> {
-    if (session.state !== 'active' || !session.maySleep || session.outlives !== 'gateway') {
+    if (session.adopting !== undefined) await session.adopting;
+    const given = this.#options.adopt === undefined ? undefined : givenUp(session);
+    if (given === undefined && (session.state !== 'active' || !session.maySleep || session.outlives !== 'gateway')) {
       await this.#end(session, 'stopped');
       return;
     }
-    const change = this.#sleep.asleep(session);
+    const change = given ?? this.#sleep.asleep(session);
+    session.leavesChild = given !== undefined;
     await this.#close(session, 'stopped');
     this.#ledger.update(session.name, { ...change, holder: null });
-    this.#options.observer.hibernated(session.record, 'stopped');
+    if (given === undefined) this.#options.observer.hibernated(session.record, 'stopped');
+    else this.#options.observer.handedOver(session.record, 'given-up');
   }
 }

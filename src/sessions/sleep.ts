@@ -8,14 +8,24 @@ import type { Table } from './table';
 import { closeDeadline } from './ending';
 import { over } from './expiry';
 import type { Ledger } from './ledger';
-import type { SessionChange, SessionObserver, SleepReason, SpawnFunc } from './ports';
+import type { AdoptFunc, ChildPlace, SessionChange, SessionObserver, SleepReason, SpawnFunc } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 import { start } from './start';
 import { within } from './within';
 
+/** Milliseconds for a child to be taken over. A stream of its former holder that nobody reads can hold up all others. */
+const ADOPT_MS = 10_000;
+
 export interface SleepOptions {
   readonly spawn: SpawnFunc;
+  readonly adopt?: AdoptFunc;
+  /** Removes a child of another process. Resolves when it is gone; never rejects. */
+  readonly discard: (child: ChildPlace) => Promise<void>;
+  /** Takes a place for a child that is there already. */
+  readonly hold: (session: Session) => Place;
+  /** Ends a session that cannot go on. */
+  readonly end: (session: Session) => void;
   readonly clock: Clock;
   readonly ledger: Ledger;
   readonly observer: SessionObserver;
@@ -42,6 +52,7 @@ export class Sleep {
   wake(session: Session): Promise<Channel> {
     if (session.channel !== undefined) return Promise.resolve(session.channel);
     if (session.waking !== undefined) return session.waking;
+    if (session.adopting !== undefined) return session.adopting.then((channel) => channel ?? this.wake(session));
     const began = this.#options.clock.now();
     session.start = new AbortController();
     session.waking = this.#wake(session).then(
@@ -63,6 +74,47 @@ export class Sleep {
     return session.waking;
   }
 
+  /**
+   * Takes over the child that another process left, or still believes to have: it is told nothing, because it knows all. One that cannot be had in time is removed, and
+   * the session sleeps, or ends where it cannot. False, and nothing is done, where there is no way to take it over.
+   */
+  adopt(session: Session, child: ChildPlace): boolean {
+    const { adopt, clock, hold, table, joined, observer, end } = this.#options;
+    const { remembered } = session.memory;
+    if (adopt === undefined || remembered === undefined) return false;
+    session.start = new AbortController();
+    session.place = hold(session);
+    const { name, auth, server, generation } = session;
+    const request = { session: name, auth, server, generation, child, protocolVersion: remembered.protocolVersion };
+    const late = new AbortController();
+    const timer = clock.after(ADOPT_MS, () => late.abort(refusals.startDeadline(ADOPT_MS / 1000)));
+    session.adopting = adopt(request, AbortSignal.any([session.start.signal, late.signal])).then(
+      (channel) => {
+        timer.cancel();
+        session.adopting = undefined;
+        session.child = child;
+        session.join(channel);
+        table.moved(session);
+        joined(session, channel);
+        observer.handedOver(session.record, 'adopted');
+        return channel;
+      },
+      () => {
+        timer.cancel();
+        session.adopting = undefined;
+        observer.handedOver(session.record, 'replaced');
+        session.leaving = this.#replace(session, child).then(() => {
+          session.leaving = undefined;
+          if (!session.maySleep) end(session);
+        });
+        table.moved(session);
+        return undefined;
+      },
+    );
+    table.moved(session);
+    return true;
+  }
+
   /** The session lives on without its child, which is ended. Resolves when that is gone; never rejects. */
   hibernate(session: Session, why: SleepReason): Promise<void> {
     const leaving = this.#close(session, session.part()).then(() => {
@@ -79,6 +131,7 @@ export class Sleep {
   async end(session: Session): Promise<void> {
     // A start was given up, and what came of it is ended.
     if (session.waking !== undefined) await session.waking.catch(() => undefined);
+    if (session.adopting !== undefined) await session.adopting;
     if (session.leaving !== undefined) await session.leaving;
     await this.#close(session, session.part());
   }
@@ -121,10 +174,24 @@ export class Sleep {
     return channel;
   }
 
+  /** Removes a child that could not be had. The record first: where it says that the session is another process's by now, so is the child. */
+  async #replace(session: Session, child: ChildPlace): Promise<void> {
+    const { ledger, discard } = this.#options;
+    try {
+      if (session.state === 'active')
+        await ledger.write(session.name, session.maySleep ? this.asleep(session) : { child: null });
+      if (!session.leavesChild) await discard(child);
+    } catch {
+      // It is left for whoever has it, or for the operator.
+    }
+    session.giveBack();
+  }
+
   /** A child that does not end in time is given up: its place is free again. */
   async #close(session: Session, channel: Channel | undefined): Promise<void> {
     const { clock } = this.#options;
-    const closed = channel?.close() ?? Promise.resolve();
+    const isLeft = session.leavesChild && channel?.release() === true;
+    const closed: Promise<unknown> = isLeft ? channel.ended : (channel?.close() ?? Promise.resolve());
     await within(clock, closeDeadline(session.server), closed, refusals.draining).catch(() => undefined);
     session.giveBack();
   }

@@ -149,7 +149,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     store,
     clock: systemClock,
     ids: changes.shared?.ids ?? new SessionIds([randomBytes(32)]),
-    observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, counts() {} },
+    observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, handedOver() {}, counts() {} },
     binding: 'adopt',
     holders: changes.shared?.holders ?? alone('self'),
     discard: changes.shared?.discard ?? (async () => undefined),

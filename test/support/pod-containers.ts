@@ -84,7 +84,7 @@ export class PodContainers {
   async #carry(webSocket: WebSocket, container: Container): Promise<void> {
     webSocket.on('error', () => undefined);
     const stream = await container
-      .connector()()
+      .connector()(new AbortController().signal)
       .catch(() => undefined);
     if (stream === undefined) return webSocket.terminate();
     stream.onData((bytes) => webSocket.send(Buffer.concat([Buffer.of(STDOUT), bytes])));
