@@ -29,6 +29,7 @@ import { Outbound } from './outbound';
 import { Questions } from './questions';
 import { Router } from './router';
 import { StderrLines } from './stderr';
+import { Strays } from './strays';
 import { Tools } from './tools';
 
 export interface ChannelOptions {
@@ -53,6 +54,9 @@ const MAX_ASKS = 64;
 /** Milliseconds between a write that failed and the news of the child's end, which says why. */
 const END_GRACE_MS = 1_000;
 
+/** The one revision that has batches. */
+const BATCHES = '2025-03-26';
+
 /** Starts the conversation over a child's link. Nothing else may read or write the link from then on. */
 export function openChannel(link: BackendLink, options: ChannelOptions): Channel {
   return new StdioChannel(link, options);
@@ -69,6 +73,7 @@ class StdioChannel implements Channel {
   readonly #tools: Tools;
   readonly #early: EarlyRequests;
   readonly #flow: Flow;
+  readonly #strays: Strays | undefined;
   readonly #router: Router;
   readonly #out: Outbound;
   #state: 'open' | 'closing' | 'over' = 'open';
@@ -90,6 +95,13 @@ class StdioChannel implements Channel {
     const sequence = firstSequence(options.generation ?? 1);
     this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call), sequence);
     this.#router = new Router(this.#calls, this.#flow, observer);
+    this.#strays =
+      options.negotiated === undefined
+        ? undefined
+        : new Strays({
+            ...{ clock, router: this.#router, dropped: (why) => observer.dropped(why) },
+            ...{ before: sequence, timeout: deadlines.call, batches: options.negotiated === BATCHES },
+          });
     this.#questions = new Questions({
       clock,
       send: (json) => this.#reply(json),
@@ -104,6 +116,7 @@ class StdioChannel implements Channel {
       maxLineBytes: options.maxLineBytes,
       asks: () => this.#asks,
       questions: this.#questions,
+      strays: () => this.#strays,
       early: this.#early,
       waste: (bytes) => this.#flow.waste(bytes),
       reply: (json) => this.#reply(json),
@@ -166,12 +179,13 @@ class StdioChannel implements Channel {
     if (refusal !== undefined) throw refusal;
     const key = response.id;
     const ask = typeof key === 'string' ? this.#asks.take(key) : undefined;
-    if (ask === undefined) {
+    const childId = ask?.childId ?? (typeof key === 'string' ? this.#strays?.askOf(key) : undefined);
+    if (childId === undefined) {
       this.#observer.dropped(decodeId(key)?.kind === 'r' ? 'late-answer' : 'unknown-id');
       return;
     }
     const [member, value] = 'error' in response ? ['error', response.error] : ['result', response.result];
-    await this.#out.send(`{"jsonrpc":"2.0","id":${ask.childId},"${member}":${JSON.stringify(value)}}`);
+    await this.#out.send(`{"jsonrpc":"2.0","id":${childId},"${member}":${JSON.stringify(value)}}`);
   }
 
   ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
@@ -194,6 +208,10 @@ class StdioChannel implements Channel {
     const leave = this.#router.listen(sink);
     this.#early.opened();
     return leave;
+  }
+
+  reclaim(stream: string, sink: MessageSink): Promise<boolean> | undefined {
+    return this.#refusal() === undefined ? this.#strays?.reclaim(stream, sink) : undefined;
   }
 
   async close(): Promise<void> {
@@ -309,6 +327,7 @@ class StdioChannel implements Channel {
     this.#asks.clear();
     this.#early.clear();
     this.#questions.close();
+    this.#strays?.close();
     this.#router.clear();
     return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };
   }

@@ -136,6 +136,12 @@ export interface Channel {
   listen(sink: MessageSink): () => void;
 
   /**
+   * The client of a stream that another process opened has come here for the rest of it. Resolves with whether the answer was handed over, once it was, or none can
+   * come; undefined where none is awaited, because the child was not taken over, or too long ago.
+   */
+  reclaim(stream: string, sink: MessageSink): Promise<boolean> | undefined;
+
+  /**
    * What the child says of a tool; undefined where it does not tell. The first time, after a change of the list, and now and then after a list that
    * failed, the child is asked, which no client sees and which takes a few seconds at most. Never rejects.
    */

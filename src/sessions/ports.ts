@@ -179,6 +179,8 @@ export interface SessionHandle {
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
+  /** See {@link Channel.reclaim}; the session is in use meanwhile. A child that is being taken over is waited for, and no other one is started. */
+  reclaim(stream: string, sink: MessageSink): Promise<Reclaimed | undefined>;
   /** What the child says of a tool; see {@link Channel.tool}. Rejects as {@link call} where the session has no child and gets none. */
   tool(name: string): Promise<ToolFacts | undefined>;
   /** See {@link Channel.ask}. Never rejects, whatever became of the session. */
@@ -197,6 +199,12 @@ export interface SessionStream {
    */
   readonly ended: Promise<EndReason | 'superseded'>;
   stop(): void;
+}
+
+/** A stream of another process whose client came here. */
+export interface Reclaimed {
+  /** See {@link Channel.reclaim}. */
+  readonly answered: Promise<boolean>;
 }
 
 export type Outlives = 'gateway' | 'child' | 'nothing';

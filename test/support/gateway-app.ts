@@ -82,7 +82,8 @@ export interface Changes {
   readonly child?: (link: FakeLink, request: SpawnRequest) => void;
   readonly observer?: Partial<ChannelObserver>;
   /** Its store, its name in it, who else lives, and the way to them, where several share one. */
-  readonly shared?: Pick<RegistryOptions, 'ids' | 'holders' | 'discard'> & { store: MemoryStore; elsewhere: Elsewhere };
+  readonly shared?: Pick<RegistryOptions, 'ids' | 'holders' | 'discard'> &
+    Partial<Pick<RegistryOptions, 'spawn' | 'adopt'>> & { store: MemoryStore; elsewhere: Elsewhere };
   /** Replaces the start of a child. */
   readonly spawn?: (signal: AbortSignal) => Promise<void>;
 }
@@ -153,6 +154,8 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     binding: 'adopt',
     holders: changes.shared?.holders ?? alone('self'),
     discard: changes.shared?.discard ?? (async () => undefined),
+    ...(changes.shared?.spawn === undefined ? {} : { spawn: changes.shared.spawn }),
+    ...(changes.shared?.adopt === undefined ? {} : { adopt: changes.shared.adopt }),
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,

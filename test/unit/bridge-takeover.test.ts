@@ -59,11 +59,91 @@ describe('channel to a child that was taken over', () => {
     await channel.close();
   });
 
-  it('drops an answer to a call of the one before, and counts it', async () => {
-    const { channel, link, observer } = takenOver();
-    link.say({ jsonrpc: '2.0', id: 'i0.7.n1', result: 1 });
-    expect(observer.drops).to.deep.equal(['late-answer']);
-    await channel.close();
+  describe('and calls of the one before', () => {
+    const answer = (stream: string, id: number, result: unknown): object => ({
+      jsonrpc: '2.0',
+      id: `i${stream}.${String(id)}.n${String(id)}`,
+      result,
+    });
+
+    it('keeps an answer until the client of its stream comes for it, and hands it over under the client’s id', async () => {
+      const { channel, link } = takenOver();
+      link.say(answer('p5', 7, 'late'));
+      link.say(answer('p6', 8, 'another'));
+      const sink = new FakeSink();
+      expect(await channel.reclaim('p5', sink)).to.equal(true);
+      expect(sink.messages).to.deep.equal([{ jsonrpc: '2.0', id: 7, result: 'late' }]);
+      await channel.close();
+    });
+
+    it('hands an answer over at once where its client is there already, and progress before it', async () => {
+      const { channel, link } = takenOver();
+      const sink = new FakeSink();
+      const reclaimed = channel.reclaim('p5', sink);
+      const token = 'pp5.7.stok';
+      link.say({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: 1 } });
+      link.say(answer('p5', 7, 'late'));
+      expect(await reclaimed).to.equal(true);
+      expect(sink.messages.map(({ id, params }) => id ?? params.progressToken)).to.deep.equal(['tok', 7]);
+      link.say(answer('p5', 7, 'late')); // nobody waits for it any more
+      expect(sink.messages).to.have.length(2);
+      await channel.close();
+    });
+
+    it('gives an answer of its own child’s calls to nobody else', async () => {
+      const { channel, link } = takenOver();
+      const sink = new FakeSink('p5');
+      const call = channel.call(aRequest(1), sink);
+      const other = new FakeSink();
+      const reclaimed = channel.reclaim('p5', other);
+      link.reply(link.last, 'mine');
+      await call;
+      expect([sink.messages.length, other.messages.length]).to.deep.equal([1, 0]);
+      await channel.close();
+      expect(await reclaimed).to.equal(false);
+    });
+
+    it('are over when a call’s time is: who waits is told that none comes, what was kept is dropped and counted', async () => {
+      const { channel, link, observer, clock } = takenOver();
+      link.say(answer('p5', 7, 'late'));
+      const reclaimed = channel.reclaim('p6', new FakeSink());
+      clock.advance(60_000);
+      expect(await reclaimed).to.equal(false);
+      expect(observer.drops).to.deep.equal(['late-answer']);
+      expect(channel.reclaim('p5', new FakeSink())).to.equal(undefined);
+      link.say(answer('p5', 7, 'later'));
+      expect(observer.drops).to.deep.equal(['late-answer', 'late-answer']);
+      await channel.close();
+    });
+
+    it('are bounded: in the place of an answer that has no room there is an error', async () => {
+      const { channel, link } = takenOver();
+      link.say(answer('p5', 7, 'x'.repeat(1_000_000)));
+      link.say(answer('p6', 8, 'x'.repeat(100_000)));
+      const sink = new FakeSink();
+      await channel.reclaim('p6', sink);
+      expect([sink.last.id, sink.last.error.data]).to.deep.equal([8, { code: 'ANSWER_LOST' }]);
+      await channel.reclaim('p5', sink);
+      expect(sink.last.result).to.have.length(1_000_000);
+      await channel.close();
+    });
+
+    it('passes the client’s answer to a question of the one before on, once', async () => {
+      const { channel, link, observer } = takenOver();
+      await channel.answer({ jsonrpc: '2.0', id: 'r0.9.n4', result: { ok: true } });
+      expect(link.last).to.deep.equal({ jsonrpc: '2.0', id: 4, result: { ok: true } });
+      await channel.answer({ jsonrpc: '2.0', id: 'r0.9.n4', result: { ok: true } });
+      await channel.answer({ jsonrpc: '2.0', id: 'r0.2000000009.n4', result: {} }); // of this one, which asked nothing
+      expect([link.sent.length, observer.drops]).to.deep.equal([1, ['late-answer', 'late-answer']]);
+      await channel.close();
+    });
+
+    it('means nothing where the child was nobody else’s', async () => {
+      const { channel, link, observer } = openBench({ generation: 3 });
+      link.say(answer('p5', 7, 'late'));
+      expect([observer.drops, channel.reclaim('p5', new FakeSink())]).to.deep.equal([['late-answer'], undefined]);
+      await channel.close();
+    });
   });
 
   it('skips to the start of a line over any number of pieces', () => {

@@ -434,7 +434,7 @@ describe('sessions whose child goes on elsewhere', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 14 }), async (steps) => {
         const one = new World();
         const members = ['x', 'y', 'z'].map((name) => one.join(name, { maxPerUser: 0 }));
-        const id = await (members[0]).open();
+        const id = await members[0].open();
         let answered = 0;
         const pending: Promise<unknown>[] = [];
         const stopped = new Set<Member>();
