@@ -213,6 +213,7 @@ function watched(link: BackendLink, metrics: Metrics, end: () => void): BackendL
     resume: () => link.resume(),
     close: () => link.close(),
     ...(link.takeover === undefined ? {} : { takeover: link.takeover }),
+    ...(link.retain === undefined ? {} : { retain: (held) => link.retain?.(held) }),
     ...(link.release === undefined ? {} : { release: () => link.release?.() }),
   };
 }

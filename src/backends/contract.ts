@@ -100,6 +100,11 @@ export interface BackendLink {
   /** Reads on. */
   resume(): void;
 
+  /**
+   * While `held`, what was handed over does not count as taken: whoever adopts the child gets it again, as far as there is room to keep it. Absent where nobody could.
+   */
+  retain?(held: boolean): void;
+
   /** Resolves exactly once, when the child is gone and all its output was handed over. Never rejects. */
   readonly exited: Promise<BackendExit>;
 

@@ -121,6 +121,26 @@ describe('pods that change hands', function () {
     expect(first.text + got.text).to.equal('answer to asked\nmore\n');
   });
 
+  it('what was handed over and held comes to the next holder again; once it is let go of, it does not', async () => {
+    const [a, b, c] = [gateway('a'), gateway('b'), gateway('c')];
+    const first = await opened(a);
+    first.link.retain?.(true);
+    await first.link.write(Buffer.from('one\n'));
+    await eventually(() => first.text === 'one\n');
+    const second = await adopt(b, first);
+    const got = heard(second);
+    await eventually(() => got.text === 'one\n');
+    second.retain?.(true);
+    second.retain?.(false);
+    await second.write(Buffer.from('two\n')); // it carries what was released with it
+    await eventually(() => got.text === 'one\ntwo\n');
+    const third = await adopt(c, first, 3);
+    const last = heard(third);
+    await third.write(Buffer.from('three\n'));
+    await eventually(() => last.text.endsWith('three\n'));
+    expect(last.text).to.match(/^(two\n)?three\n$/);
+  });
+
   it('is refused, and the pod left alone, where its key is not known, it is another pod by now, or is gone', async () => {
     const first = await opened(gateway('a'));
     const strange = gateway('b', { linkKeys: new LinkKeys([{ id: 'k2', secret: Buffer.alloc(32, 2) }]) });

@@ -66,6 +66,7 @@ export class FakeLink implements BackendLink {
   pauses = 0;
   closes = 0;
   releases = 0;
+  retained = false;
   /** Set before the link is used: it was taken over. */
   takeover: Takeover | undefined;
   /** Set: writes wait until it resolves. */
@@ -117,6 +118,10 @@ export class FakeLink implements BackendLink {
     this.closes += 1;
     if (this.exitOnClose) this.exit({ reason: 'closed' });
     await this.exited;
+  }
+
+  retain(held: boolean): void {
+    this.retained = held;
   }
 
   /** Lets go of the child, which nobody hears from then on. */

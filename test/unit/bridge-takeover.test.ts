@@ -153,6 +153,27 @@ describe('channel to a child that was taken over', () => {
   });
 });
 
+describe('channel and what its child said', () => {
+  it('holds it as long as a client’s stream has not taken it', async () => {
+    const { channel, link } = openBench();
+    const [one, two] = [new FakeSink(), new FakeSink()];
+    let [takeOne, takeTwo] = [(): void => undefined, (): void => undefined];
+    one.gate = new Promise((resolve) => (takeOne = resolve));
+    two.gate = new Promise((resolve) => (takeTwo = resolve));
+    const calls = [channel.call(aRequest(1), one), channel.call(aRequest(2), two)];
+    expect(link.retained).to.equal(false);
+    for (const sent of [...link.sent]) link.reply(sent);
+    expect(link.retained).to.equal(true);
+    takeOne();
+    await calls[0];
+    expect(link.retained).to.equal(true);
+    takeTwo();
+    await calls[1];
+    expect(link.retained).to.equal(false);
+    await channel.close();
+  });
+});
+
 describe('channel that lets go of its child', () => {
   it('answers what is in flight as lost, ends as closed, and leaves the child alone', async () => {
     const { channel, link, clock } = openBench();

@@ -73,6 +73,10 @@ export class PodLink implements BackendLink {
     this.#options.sealed.resume();
   }
 
+  retain(held: boolean): void {
+    this.#options.sealed.retain(held);
+  }
+
   async close(): Promise<void> {
     this.#closing = true;
     await this.#options.sealed.shutdown(this.#options.stopGrace * 1000);

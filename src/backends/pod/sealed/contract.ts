@@ -114,6 +114,9 @@ export interface SealedLink {
 
   resume(): void;
 
+  /** While `held`, what is handed over is not released to the launcher, up to a quarter of the window: a holder that takes over gets it again. */
+  retain(held: boolean): void;
+
   /** Resolves exactly once, after the last byte of output was handed over; never rejects. */
   readonly exited: Promise<SealedExit>;
 

@@ -145,6 +145,11 @@ export class Conversation {
     this.deliver();
   }
 
+  retain(held: boolean): void {
+    this.incoming.retained = held;
+    if (!held) this.deliver();
+  }
+
   /** Hands over what can be handed over. */
   deliver(): void {
     this.owe(this.incoming.drain());

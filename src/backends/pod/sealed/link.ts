@@ -134,6 +134,10 @@ class Link implements CountedLink {
     this.talk.resume();
   }
 
+  retain(held: boolean): void {
+    this.talk.retain(held);
+  }
+
   shutdown(graceMs: number): Promise<SealedExit> {
     this.closing ??= this.stopInOrder(graceMs);
     return this.closing;
