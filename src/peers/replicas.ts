@@ -116,6 +116,10 @@ class LeasedReplicas implements Replicas {
     return this.#sightings.addressOf(name);
   }
 
+  living(): readonly string[] {
+    return [this.self, ...this.#sightings.living()];
+  }
+
   async isAlive(name: string): Promise<boolean> {
     if (name === this.self) return true;
     const standing = this.#sightings.standing(name);
