@@ -49,7 +49,7 @@ export async function joinReplicas(
     );
   }
   const replicas = createReplicas({
-    ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
+    ...{ kube, namespace, install: backend.installId, address: own.address, owner: operator.lease, clock, log },
   });
   await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
   const observer = peerObserver(metrics);

@@ -43,7 +43,7 @@ describe('the chart on a cluster', () => {
     return table
       .split('\n')
       .map((line) => line.trim().replace(/\s+/g, ' '))
-      .filter((line) => /^(pods|secrets|configmaps|leases|\*)/.test(line));
+      .filter((line) => /^(pods|secrets|configmaps|leases|mcpsessions|\*)/.test(line));
   };
   /** Part of the names of what an install has beside its namespaces. */
   const installId = async (of: string): Promise<string> => {
@@ -128,6 +128,7 @@ describe('the chart on a cluster', () => {
   it('gives the gateway pods in the sessions’ namespace, Secrets in the logins’, and nothing anywhere else', async () => {
     expect((await canI(sessions)).sort()).to.deep.equal([
       `configmaps [] [${release}-sessions] [get]`,
+      'mcpsessions.forgejo-mcp-operator.dev [] [] [create get list update]',
       'pods [] [] [create delete list watch]',
       'pods/attach [] [] [create get]',
     ]);
@@ -135,7 +136,9 @@ describe('the chart on a cluster', () => {
       'leases.coordination.k8s.io [] [] [create get update]',
       'secrets [] [] [create delete get list update]',
     ]);
-    expect(await canI(namespace)).to.deep.equal([]);
+    expect(await canI(namespace)).to.deep.equal([
+      'leases.coordination.k8s.io [] [] [create delete get list update watch]',
+    ]);
     expect(await canI('kube-system')).to.deep.equal([]);
   });
 

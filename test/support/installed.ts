@@ -207,6 +207,11 @@ export class Installed {
     await onNode(['nsenter', '-t', await this.gatewayPid(), '-n', 'ss', '-K', 'dst', api, 'dport', '=', '443']);
   }
 
+  /** Kills the gateway's process without notice; its container starts again in the same pod. */
+  async killGateway(): Promise<void> {
+    await onNode(['kill', '-KILL', await this.gatewayPid()]);
+  }
+
   restart(component: Component): Promise<void> {
     return restart(component);
   }

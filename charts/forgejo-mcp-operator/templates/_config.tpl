@@ -23,7 +23,10 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "installId" (include "fmo.install" .)
     "owner" (include "fmo.sessionsOwner" .)
     "serversNamespace" .Release.Namespace)
-  "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
+  "sessions" (dict "driver" "kubernetes" "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
+  "replicas" (dict
+    "listen" (include "fmo.listen" (dict "root" . "port" "peers"))
+    "certificates" "/etc/forgejo-mcp-operator/peers")
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
   "operator" (dict
     "namespace" .Release.Namespace
