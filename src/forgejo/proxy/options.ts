@@ -7,7 +7,7 @@ import type { FindProxySession, ProxyObserver } from '../contract';
 import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from '../forge';
 import type { SourceCheck } from './source';
 
-/** How the listener is reached: plain HTTP (loopback, or children that cannot be given a CA), with a certificate made at start, or with one's own. */
+/** How the listener is reached: plain HTTP (loopback, or children that cannot be given a CA), with a certificate made at start (its CA comes of `keys`), or with one's own. */
 export type ProxyTls =
   | { readonly kind: 'plain' }
   /** `hosts`: DNS names and IP addresses that children use, such as the Service's ClusterIP. */
@@ -50,7 +50,7 @@ export interface CredentialProxyOptions {
    */
   readonly childUrl?: string | undefined;
   readonly tls: ProxyTls;
-  /** Capabilities and link proofs are made with keys derived from them. */
+  /** Capabilities, link proofs and the CA are made with keys derived from them. */
   readonly keys: ProxyKeys;
   readonly find: FindProxySession;
   readonly tokens: ForgejoTokens;

@@ -97,7 +97,11 @@ class ProxyListener implements CredentialProxy {
       insecureHTTPParser: false,
     };
     const certificate =
-      tls.kind === 'self-made' ? createCertificate(tls.hosts) : tls.kind === 'given' ? tls : undefined;
+      tls.kind === 'self-made'
+        ? createCertificate(tls.hosts, this.options.keys)
+        : tls.kind === 'given'
+          ? tls
+          : undefined;
     const server =
       certificate === undefined
         ? createPlainServer(common)
