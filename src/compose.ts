@@ -177,8 +177,13 @@ async function build(
   const stateless = new StatelessTable({
     sessions: registry,
     clock,
-    seal: new StateSeal(new Seal(deriveKeys(masterKeys(sessionKeys, 'sessions.keyFile'), 'request-states')), clock),
+    seal: new StateSeal(
+      new Seal(deriveKeys(masterKeys(sessionKeys, 'sessions.keyFile'), 'request-states')),
+      clock,
+      shared?.replicas.self,
+    ),
     versions: ALL_VERSIONS,
+    owns: (key) => shared?.owns(key) ?? true,
   });
 
   await removeLeftovers({
@@ -233,9 +238,10 @@ async function build(
   started.push(() => ops.close(0));
 
   const served: { app?: RequestListener } = {}; // it knows its URL once its port is taken
-  const elsewhere = await shared?.open({
+  const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
+  const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res)) },
+    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.
@@ -247,7 +253,7 @@ async function build(
       ...identity.serve(publicUrl, bodies),
       mcp: {
         sessions: registry,
-        ...(elsewhere === undefined ? {} : { elsewhere }),
+        ...ways,
         stateless,
         bodies,
         streams,

@@ -3,6 +3,7 @@ import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import type { Elsewhere } from '../http/mcp/elsewhere';
+import type { McpOptions } from '../http/mcp/routes';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
 import type { PeerListener, Peers, PeerService, Replicas } from '../peers/contract';
@@ -12,6 +13,7 @@ import { createReplicas } from '../peers/replicas';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
+import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
 const START_MS = 30_000;
@@ -23,8 +25,10 @@ const CLOSE_MS = 2_000;
 /** The replicas where sessions are shared. */
 export interface Shared {
   readonly replicas: Replicas;
-  /** Takes requests of the others from now on, and sends requests to them. */
-  open(service: PeerService): Promise<Elsewhere>;
+  /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
+  owns(key: string): boolean;
+  /** Takes requests of the others from now on. Resolves with the ways to them. */
+  open(service: PeerService): Promise<Pick<McpOptions, 'elsewhere' | 'gateways'>>;
   /** Tells the others to come no more; what is with this one is answered. */
   drain(): void;
   /** Leaves. Call it once this gateway's sessions are given up. Never rejects. */
@@ -61,11 +65,12 @@ export async function joinReplicas(
   if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
   return {
     replicas,
+    owns: peers === undefined ? () => true : ownsBy(replicas),
     async open(service) {
-      if (certificates === undefined || peers === undefined) return { send: async () => 'again' };
+      if (certificates === undefined || peers === undefined) return { elsewhere: { send: async () => 'again' } };
       await certificates.start();
       listener = await openPeerListener({ self: replicas.self, listen: own.listen, certificates, service, observer });
-      return elsewhereBy(peers, replicas, clock);
+      return { elsewhere: elsewhereBy(peers, replicas, clock), gateways: gatewaysBy(peers, replicas) };
     },
     drain: () => listener?.drain(),
     async stop() {
