@@ -248,6 +248,57 @@ describe('clients of MCP 2026-07-28 before three gateways', function () {
   });
 });
 
+describe('clients of MCP 2026-07-28 before many gateways', function () {
+  this.timeout(60_000);
+
+  let install: Install;
+  let agent: Agent;
+
+  beforeEach(async () => {
+    agent = new Agent({ connections: 64, keepAliveTimeout: 1_000 });
+    install = await Install.of(5, { servers: [SERVER], child });
+  });
+  afterEach(async () => {
+    await agent.destroy();
+    await install.stop();
+  });
+  const at = ({ app }: SharedGateway, user: string): StatelessClient =>
+    new StatelessClient(new URL('/mcp', app.url).href, user, CAPABILITIES, agent);
+
+  it('are served by the one they reached where all others that it would ask are lost a moment ago', async () => {
+    const [self, ...others] = install.gateways as [SharedGateway, ...SharedGateway[]];
+    for (const other of others) await other.vanish();
+    for (const user of ['alice', 'bob', 'carol', 'dave'])
+      expect((await at(self, user).tool('say')).status).to.equal(200);
+    expect(self.children).to.have.length(4);
+  });
+
+  it('are answered, each with its own answer or a clear error, while gateways are lost, stop and come', async () => {
+    const [lost, stopping, ...stay] = install.gateways as [SharedGateway, SharedGateway, ...SharedGateway[]];
+    const round = (from: number): Promise<number>[] =>
+      Array.from({ length: 60 }, async (_, n) => {
+        const args = { n: from + n };
+        const answer = await at(stay[n % stay.length], `user-${String(n % 20)}`).tool('say', args);
+        if (answer.status === 200) expect(JSON.parse(textIn(answer))).to.deep.equal(args);
+        else expect([answer.status, answer.answer.error.message]).to.satisfy(isLoss);
+        return answer.status;
+      });
+    const isLoss = ([status, said]: [number, string]): boolean => status === 502 && /may have happened/.test(said);
+    const first = round(0);
+    await Promise.race(first);
+    const changes = [lost.vanish(), stopping.app.registry.stop(30_000), install.join({ servers: [SERVER], child })];
+    const second = round(100);
+    await Promise.all([...changes, ...first, ...second]);
+    lost.isDead = true;
+    stopping.isDead = true;
+    const children = (): number => install.gateways.reduce((sum, gateway) => sum + gateway.children.length, 0);
+    expect(new Set(await Promise.all(round(200)))).to.deep.equal(new Set([200]));
+    const settled = children();
+    expect(new Set(await Promise.all(round(300)))).to.deep.equal(new Set([200]));
+    expect(children(), 'all is where it belongs').to.equal(settled);
+  });
+});
+
 describe('the last gateway that stops', () => {
   it('says so: 503 DRAINING', async () => {
     const install = await Install.of(2, { servers: [SERVER], child });
