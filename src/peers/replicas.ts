@@ -2,7 +2,6 @@
  * This replica's Lease, and who else has one; see {@link Replicas}. Each replica renews its own and watches those of its install. Nobody takes another's
  * Lease: what a replica held is taken over record by record, each with a higher epoch.
  */
-import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { CallOptions, KubeClient } from '../kube/client';
@@ -10,6 +9,7 @@ import { fromFault } from '../kube/error';
 import { LABEL_PREFIX, LABELS, labelValue, ownSelector } from '../kube/labels';
 import { Lease, type LeaseObject, LEASES } from '../kube/lease';
 import { KubeObjects } from '../kube/objects';
+import type { OwnerReference } from '../kube/owner';
 import { Reflector } from '../kube/reflector';
 import type { Logger } from '../telemetry/log';
 import type { Replicas } from './contract';
@@ -172,7 +172,7 @@ class LeasedReplicas implements Replicas {
   }
 
   /** Read anew each time: what is owned by something that is gone is removed as soon as it was made. */
-  async #owners(name: string, limits?: CallOptions): Promise<V1OwnerReference[]> {
+  async #owners(name: string, limits?: CallOptions): Promise<OwnerReference[]> {
     try {
       const { metadata } = await this.#leases.get(name, limits);
       if (metadata.uid === undefined) return [];
