@@ -130,6 +130,7 @@ async function build(
       identity.now,
       ...(shared === undefined ? [] : [recordedSessions(store, catalog, clock)]),
     ),
+    elsewhere: shared?.forge,
     tokens: identity.tokens,
     sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,
     helpUrl: config.proxy.helpUrl ?? connectionsUrl(config),
@@ -241,7 +242,7 @@ async function build(
   const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
   const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded },
+    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded, forge: proxy.serveForwarded },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.

@@ -2,6 +2,7 @@
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
+import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
 import type { Elsewhere } from '../http/mcp/elsewhere';
 import type { McpOptions } from '../http/mcp/routes';
 import type { KubeClient } from '../kube/client';
@@ -13,6 +14,7 @@ import { createReplicas } from '../peers/replicas';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
+import { forgeElsewhere } from './forge-elsewhere';
 import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
@@ -27,6 +29,8 @@ export interface Shared {
   readonly replicas: Replicas;
   /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
   owns(key: string): boolean;
+  /** The credential proxy's way to the others; undefined where there is none. */
+  readonly forge: ProxyElsewhere | undefined;
   /** Takes requests of the others from now on. Resolves with the ways to them. */
   open(service: PeerService): Promise<Pick<McpOptions, 'elsewhere' | 'gateways'>>;
   /** Tells the others to come no more; what is with this one is answered. */
@@ -66,6 +70,7 @@ export async function joinReplicas(
   return {
     replicas,
     owns: peers === undefined ? () => true : ownsBy(replicas),
+    forge: peers === undefined ? undefined : forgeElsewhere(peers, replicas),
     async open(service) {
       if (certificates === undefined || peers === undefined) return { elsewhere: { send: async () => 'again' } };
       await certificates.start();

@@ -60,7 +60,12 @@ interface AnyForward {
    * the request has none.
    */
   readonly body?: Uint8Array | 'stream';
-  /** Milliseconds from when the holder took the request to the first byte of its answer; what the composition set unless told otherwise. */
+  /** Called before anything of a streamed body is taken from the request: a client may be waiting for `100 Continue`. */
+  readonly invite?: () => void;
+  /**
+   * Milliseconds from when the holder took the request, or the last piece of a streamed body, to the first byte of its answer; what the composition set unless
+   * told otherwise.
+   */
   readonly firstByteMs?: number;
 }
 

@@ -1,10 +1,16 @@
 /** The credential proxy: the listener that children take for their forge. */
-import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createPlainServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { AppError, toAppError } from '../../errors';
 import { createCapabilities, deriveKeys } from '../capability';
-import type { Capabilities, ProxySession, SourceState } from '../contract';
+import type { Capabilities, SourceState } from '../contract';
 import { createForgeAgent } from '../forge';
 import { RouteMatcher } from '../routes/match';
 import { ROUTES } from '../routes/route';
@@ -33,6 +39,8 @@ export interface CredentialProxy {
   readonly heldBodyBytes: number;
   /** Whether children are seen with their own addresses. */
   readonly sourceState: SourceState;
+  /** Serves a request that came to another gateway, by the listener for those. */
+  readonly serveForwarded: RequestListener;
   /** Makes the certificate and opens the port. Rejects with the system's error (`EADDRINUSE` and the like). */
   listen(): Promise<AddressInfo>;
   /** Readiness: asks its own listener. Rejects with `INTERNAL`. Says nothing of the forge. */
@@ -152,6 +160,8 @@ class ProxyListener implements CredentialProxy {
     await this.agent.destroy();
   }
 
+  readonly serveForwarded: RequestListener = (request, response) => this.take(request, response, false);
+
   private take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     if (answersCheck(request, response)) return;
     const { clock, observer } = this.options;
@@ -178,15 +188,17 @@ class ProxyListener implements CredentialProxy {
       this.open.delete(exchange);
       const name = exchange.session?.name;
       if (name !== undefined) this.leave(name);
-      report(exchange, error, clock.now(), request.socket.bytesWritten - before, observer, this.options.logger);
+      if (error === 'sent-on' || error?.code === 'MISDIRECTED') observer?.sentOn();
+      else report(exchange, error, clock.now(), request.socket.bytesWritten - before, observer, this.options.logger);
     });
   }
 
-  /** Never rejects; resolves with what ended the request, where something did. */
-  private async serve(exchange: Exchange): Promise<AppError | undefined> {
+  /** Never rejects; resolves with what ended the request, where something did, and with `sent-on` where another gateway ended it. */
+  private async serve(exchange: Exchange): Promise<AppError | 'sent-on' | undefined> {
     const { response } = exchange;
     try {
-      await run(this.shared, this.servers, exchange, (session) => this.enter(session));
+      const by = await run(this.shared, this.servers, exchange, (name) => this.enter(name));
+      if (by === 'sent-on') return by;
       // The forge may answer before it has the whole body; nobody wants the rest.
       linger(exchange.request, () => undefined, this.options.clock);
       return undefined;
@@ -203,9 +215,9 @@ class ProxyListener implements CredentialProxy {
     }
   }
 
-  private enter(session: ProxySession): void {
-    const now = this.busy.get(session.name) ?? 0;
-    this.busy.set(session.name, now + 1);
+  private enter(name: string): void {
+    const now = this.busy.get(name) ?? 0;
+    this.busy.set(name, now + 1);
     if (now >= this.options.limits.perSession)
       throw new AppError(
         'CALLS_TOO_MANY',
