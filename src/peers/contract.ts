@@ -8,7 +8,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 /**
  * What a forwarded request for a session is: a client's at an MCP endpoint, or a child's at the credential proxy. Where clients bring tokens of the forge, the holder
  * alone has them: a credential proxy that finds a capability of a session held elsewhere forwards the raw request on `forge`, with `body: 'stream'` and the
- * child's address, before it has read anything of it; the holder's proxy then checks all that it would check of its own children, the address that the
+ * child's address, before it has read anything of its body; the holder's proxy then checks all that it would check of its own children, the address that the
  * replica saw (`Forwarded.clientAddress`) among it. The outcomes are a client's: after `not-holder` the record is read again, and `unanswered` is a 502.
  */
 export type SessionChannel = 'mcp' | 'forge';
