@@ -17,8 +17,8 @@ const HANDSHAKE_MS = 5_000;
 const HEADERS_MS = 10_000;
 /** Milliseconds that an idle connection is kept: longer than the senders keep theirs. */
 const IDLE_MS = 65_000;
-/** Bytes of a request's headers: those that the public listener takes, and ours. */
-const HEADER_BYTES = 32_768;
+/** Bytes of a request's headers: those that the listeners take whose requests come here, and ours. */
+const HEADER_BYTES = 32_768 + 4_096;
 
 export interface PeerListenerOptions {
   /** This replica's name: what is meant for another one, whose address this was, is refused. */

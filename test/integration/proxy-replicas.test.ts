@@ -436,6 +436,22 @@ describe('the credential proxies of two gateways', function () {
     expect((await other.ask(ISSUES)).status).to.equal(200);
   });
 
+  it('ask nobody where the record names the one that was asked, which has not the session', async () => {
+    const { lookup } = other.proxy;
+    const known = await lookup(session.name);
+    if (known === undefined) throw new Error('no session');
+    other.proxy.lookup = async () => ({ ...known, holder: other.name, generation: 2 });
+    expect((await other.ask(ISSUES)).status).to.equal(503);
+    expect([other.proxy.told.sentOn, holder.proxy.events.length]).to.deep.equal([0, 0]);
+  });
+
+  it('send on as large a head as they take', async () => {
+    const headers = { 'x-large': 'x'.repeat(32_768 - 600) };
+    for (const gateway of all) expect((await gateway.ask(ISSUES, { headers })).status).to.equal(200);
+    const larger = { 'x-large': 'x'.repeat(32_768) };
+    for (const gateway of all) expect((await gateway.ask(ISSUES, { headers: larger })).status).to.equal(431);
+  });
+
   it('serve 200 at once through both, each with its own answer, and refuse those beyond a session’s limit', async () => {
     forge.handler = (_request, response, body) => json(response, 201, { got: body.toString() });
     const bodies = Array.from({ length: 200 }, (_, at) => JSON.stringify({ title: String(at) }));
