@@ -19,8 +19,11 @@ import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
 const START_MS = 30_000;
-/** Milliseconds until a gateway is asked again that lives and could not be reached. */
-const AGAIN_MS = 300;
+/** Milliseconds until a record is read again whose holder did not take a request: a little longer each time, and at most. */
+const AGAIN_MS = 20;
+const AGAIN_MAX_MS = 300;
+/** Milliseconds for which a request waits for who is to have its session: longer than it takes to find that a gateway is dead, or for a child to be ended. */
+const PATIENCE_MS = 15_000;
 /** Milliseconds for requests of others to end when this gateway stops. */
 const CLOSE_MS = 2_000;
 
@@ -72,10 +75,11 @@ export async function joinReplicas(
     owns: peers === undefined ? () => true : ownsBy(replicas),
     forge: peers === undefined ? undefined : forgeElsewhere(peers, replicas),
     async open(service) {
-      if (certificates === undefined || peers === undefined) return { elsewhere: { send: async () => 'again' } };
+      const elsewhere = elsewhereBy(peers, replicas, clock);
+      if (certificates === undefined || peers === undefined) return { elsewhere };
       await certificates.start();
       listener = await openPeerListener({ self: replicas.self, listen: own.listen, certificates, service, observer });
-      return { elsewhere: elsewhereBy(peers, replicas, clock), gateways: gatewaysBy(peers, replicas) };
+      return { elsewhere, gateways: gatewaysBy(peers, replicas) };
     },
     drain: () => listener?.drain(),
     async stop() {
@@ -87,22 +91,28 @@ export async function joinReplicas(
   };
 }
 
-/** The way to sessions that other gateways have. */
+/** The way to sessions that other gateways have; where there is none, requests wait for them to be given up. */
 export function elsewhereBy(
-  peers: Pick<Peers, 'forward'>,
-  replicas: Pick<Replicas, 'addressOf' | 'isAlive'>,
-  clock: Pick<Clock, 'after'>,
+  peers: Pick<Peers, 'forward'> | undefined,
+  replicas: Pick<Replicas, 'addressOf'>,
+  clock: Pick<Clock, 'now' | 'after'>,
+  patienceMs = PATIENCE_MS,
 ): Elsewhere {
-  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));
   return {
+    now: () => clock.now(),
+    async wait(res, began) {
+      const waited = clock.now() - began;
+      if (waited >= patienceMs || res.destroyed) return false;
+      const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS);
+      await new Promise<void>((resolve) => void clock.after(pause, resolve));
+      return true;
+    },
     async send(req, res, exchange, { session, holder, generation }, body) {
-      const address = await replicas.addressOf(holder);
-      if (address === undefined) {
-        await pause();
-        return 'again';
-      }
+      const address = peers === undefined ? undefined : await replicas.addressOf(holder);
+      if (peers === undefined || address === undefined) return 'again';
       const gone = new AbortController();
-      res.once('close', () => gone.abort());
+      const leave = (): void => gone.abort();
+      res.once('close', leave);
       const outcome = await peers.forward(
         req,
         res,
@@ -113,9 +123,9 @@ export function elsewhereBy(
         },
         gone.signal,
       );
+      res.off('close', leave);
       if (outcome === 'forwarded') return 'done';
       if (outcome === 'unanswered') throw unanswered();
-      if (outcome === 'not-there' && (await replicas.isAlive(holder))) await pause();
       return 'again';
     },
   };

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import { AppError } from '../../src/errors';
 import { ask, open as openAt, stream as streamOf } from '../support/gateway-app';
+import { until } from '../support/until';
 import { Install, type SharedGateway } from '../support/several-gateways';
 
 describe('sessions of two gateways', function () {
@@ -87,6 +88,33 @@ describe('sessions of two gateways', function () {
     expect(Number(answer.headers['retry-after'])).to.be.above(0);
     expect((await call(a, id)).status).to.equal(200);
     expect(children(b)).to.equal(0);
+  });
+
+  it('wait until it is known that their gateway is dead: a hundred calls at once are answered by another, none is refused', async () => {
+    const patient = await install.join({}, 60_000);
+    const id = await open(a);
+    await a.vanish();
+    const calling = [...Array(100).keys()].map((n) => call(patient, id, n));
+    await until('they were tried', async () => patient.addressed.length >= 200);
+    a.isDead = true;
+    const answers = await Promise.all(calling);
+    expect(answers.map(({ json }) => (json as { id: number }).id)).to.deep.equal([...Array(100).keys()]);
+    expect(children(patient)).to.equal(1);
+  });
+
+  it('are served by whoever was quicker when two others take them over at once: 200 of each call', async () => {
+    const c = await install.join();
+    for (let round = 0; round < 10; round += 1) {
+      const id = await open(a);
+      const name = [...install.records.keys()].at(-1) ?? '';
+      const record = install.records.get(name);
+      if (record === undefined) throw new AppError('INTERNAL', 'no record');
+      install.records.set(name, { ...record, holder: 'gateway-0000000000000000' });
+      const answers = await Promise.all([b, c, b, c, b, c].map((gateway, n) => call(gateway, id, n)));
+      expect(answers.map(({ status }) => status)).to.deep.equal(Array(6).fill(200));
+      expect(['b', 'c'].filter((_, at) => install.records.get(name)?.holder === [b, c][at]?.name)).to.have.length(1);
+    }
+    expect(children(b) + children(c)).to.equal(10);
   });
 
   it('say that a call may have happened when their gateway dies within it: 502, and it is not made again', async () => {

@@ -17,6 +17,8 @@ import { keptLog } from './silent-log';
 import { stateSealAt } from './state-seal';
 
 const authority = new Authority();
+/** Milliseconds that requests wait for who is to have their session, unless a test says otherwise. */
+const PATIENCE_MS = 1_500;
 
 /** Everything that gateways of an install have in common. */
 export class Install {
@@ -32,8 +34,9 @@ export class Install {
   }
 
   /** Starts one more. */
-  async join(changes: Omit<Changes, 'shared'> = {}): Promise<SharedGateway> {
+  async join(changes: Omit<Changes, 'shared'> = {}, patience = PATIENCE_MS): Promise<SharedGateway> {
     const gateway = new SharedGateway(this);
+    gateway.patience = patience;
     await gateway.start(changes);
     this.gateways.push(gateway);
     return gateway;
@@ -53,6 +56,8 @@ export class SharedGateway {
   readonly discarded: ChildPlace[] = [];
   /** It is found dead from now on, whatever it does. */
   isDead = false;
+  /** Milliseconds; counts from when it is started. */
+  patience = PATIENCE_MS;
   /** Names that it does not know of yet. */
   readonly unseen = new Set<string>();
   /** Names whose addresses it asked for. */
@@ -109,7 +114,7 @@ export class SharedGateway {
         discard: async (child) => void this.discarded.push(child),
         seal: stateSealAt(this.name, stateKey),
         owns: ownsBy(replicas),
-        elsewhere: elsewhereBy(this.peers, replicas, systemClock),
+        elsewhere: elsewhereBy(this.peers, replicas, systemClock, this.patience),
         gateways: gatewaysBy(this.peers, replicas),
       },
     });
