@@ -287,10 +287,11 @@ async function build(
       http.drain();
       shared?.drain();
       stateless.stop();
+      const until = clock.now() + seconds(config.stop.drainTimeout);
       await registry.stop(seconds(config.stop.drainTimeout));
       await http.close(LISTENER_MS);
       await shared?.stop(); // once its sessions are given up
-      await proxy.close(0);
+      await proxy.close(Math.max(0, until - clock.now())); // what children of other gateways load through it
       await backend.stop();
       await identity.close();
       await ops.close(0);

@@ -1,8 +1,9 @@
 /** The credential proxy under load and before a forge that misbehaves. */
-import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
 import { json, type ProxyFixture, StandInForge, startProxy } from '../support/proxy';
@@ -68,6 +69,30 @@ describe('credential proxy: streams and faults', function () {
       expect(await digest(response)).to.deep.equal({ length: 100 * MIB, digest: sent.digest });
     });
     expect(grown).to.be.lessThan(24);
+  });
+
+  it('lets downloads end when it closes, and takes nothing new; then no connection keeps it, though children would keep theirs', async () => {
+    await patient();
+    let rest: () => void = () => undefined;
+    forge.stream = (_request, response) => {
+      response.writeHead(200, { 'content-length': '10' }).write('begun');
+      rest = () => void response.end(' over');
+      return true;
+    };
+    const agent = new Agent({ keepAlive: true });
+    const request = httpRequest({
+      ...{ host: '127.0.0.1', port: proxy.port, path: FILE, agent },
+      headers: { authorization: `token ${proxy.capability()}` },
+    });
+    request.end();
+    const response = await answered(request);
+    const closing = proxy.proxy.close(60_000);
+    const refused = await answered(open(FILE).end()).catch((error: unknown) => error);
+    expect(refused).to.have.property('code', 'ECONNREFUSED');
+    rest();
+    expect(await text(response)).to.equal('begun over');
+    await closing;
+    agent.destroy();
   });
 
   it('hands 100 MiB up intact in constant memory, as binary and as a form', async () => {

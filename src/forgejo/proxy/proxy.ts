@@ -49,6 +49,9 @@ export interface CredentialProxy {
   close(graceMs: number): Promise<void>;
 }
 
+/** Milliseconds between two looks for connections that have become idle while the proxy closes. */
+const IDLE_LOOK_MS = 50;
+
 /** Throws RangeError for a key of less than 32 bytes. */
 export function createCredentialProxy(given: CredentialProxyOptions): CredentialProxy {
   return new ProxyListener(given);
@@ -149,6 +152,8 @@ class ProxyListener implements CredentialProxy {
     if (server !== undefined) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
+      // A connection whose last request ends later would stay open for its keep-alive time.
+      const look = this.options.clock.every(IDLE_LOOK_MS, () => server.closeIdleConnections());
       const timer = this.options.clock.after(graceMs, () => {
         for (const exchange of this.open)
           exchange.abort.abort(new AppError('DRAINING', 'The gateway stops. Try again.'));
@@ -156,6 +161,7 @@ class ProxyListener implements CredentialProxy {
       });
       await closed;
       timer.cancel();
+      look.cancel();
     }
     await this.agent.destroy();
   }
