@@ -121,6 +121,7 @@ async function build(
   const identity = await openIdentity();
   started.push(() => identity.close());
 
+  const sessionKeys = await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'));
   const proxy: CredentialProxy = createCredentialProxy({
     ...(await proxyAddress(config)),
     keys: await loadKeys(config.proxy.keyFile ?? join(dataDir, 'capability.key')),
@@ -163,7 +164,6 @@ async function build(
     log,
     metrics,
   });
-  const sessionKeys = await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'));
   const registry = new Registry({
     ...config.sessions,
     spawn: spawner.spawn,
@@ -289,9 +289,11 @@ async function build(
       stateless.stop();
       const until = clock.now() + seconds(config.stop.drainTimeout);
       await registry.stop(seconds(config.stop.drainTimeout));
-      await http.close(LISTENER_MS);
-      await shared?.stop(); // once its sessions are given up
-      await proxy.close(Math.max(0, until - clock.now())); // what children of other gateways load through it
+      const left = (): number => Math.max(0, until - clock.now());
+      await http.close(shared === undefined ? LISTENER_MS : Math.max(LISTENER_MS, left())); // what goes on at other gateways too
+      await shared?.close(); // once its sessions are given up
+      await proxy.close(left()); // what children of other gateways load through it
+      await shared?.stop();
       await backend.stop();
       await identity.close();
       await ops.close(0);

@@ -11,20 +11,19 @@ export function gatewaysBy(
   peers: Pick<Peers, 'forward'>,
   replicas: Pick<Replicas, 'self' | 'living' | 'addressOf' | 'isAlive'>,
 ): Gateways {
-  let looks = 0;
+  const looks = new Map<string, Promise<boolean>>();
   const isAlive = async (name: string): Promise<boolean> => {
-    if (looks >= LOOKS_MAX) {
+    const running = looks.get(name);
+    if (running !== undefined) return running;
+    if (looks.size >= LOOKS_MAX) {
       throw new AppError('OVERLOADED', 'The gateway is busy with other requests. Try again in a few seconds.', {
         retryAfter: 2,
         detail: 'too many names of gateways are looked up',
       });
     }
-    looks += 1;
-    try {
-      return await replicas.isAlive(name);
-    } finally {
-      looks -= 1;
-    }
+    const look = replicas.isAlive(name).finally(() => looks.delete(name));
+    looks.set(name, look);
+    return look;
   };
   return {
     self: replicas.self,

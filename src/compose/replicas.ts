@@ -19,9 +19,9 @@ import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
 const START_MS = 30_000;
-/** Milliseconds until a record is read again whose holder did not take a request: a little longer each time, and at most. */
+/** Milliseconds until a record is read again whose holder did not take a request: longer each time, and at most, since each is a question to the API server. */
 const AGAIN_MS = 20;
-const AGAIN_MAX_MS = 300;
+const AGAIN_MAX_MS = 1_000;
 /** Milliseconds for which a request waits for who is to have its session: longer than it takes to find that a gateway is dead, or for a child to be ended. */
 const PATIENCE_MS = 15_000;
 /** Milliseconds for requests of others to end when this gateway stops. */
@@ -38,7 +38,9 @@ export interface Shared {
   open(service: PeerService): Promise<Pick<McpOptions, 'elsewhere' | 'gateways'>>;
   /** Tells the others to come no more; what is with this one is answered. */
   drain(): void;
-  /** Leaves. Call it once this gateway's sessions are given up. Never rejects. */
+  /** Takes nothing of the others any more. Call it once this gateway's sessions are given up. Never rejects. */
+  close(): Promise<void>;
+  /** Leaves: nothing is sent on any more. Never rejects. */
   stop(): Promise<void>;
 }
 
@@ -82,8 +84,9 @@ export async function joinReplicas(
       return { elsewhere, gateways: gatewaysBy(peers, replicas) };
     },
     drain: () => listener?.drain(),
+    close: async () => listener?.close(CLOSE_MS),
     async stop() {
-      await listener?.close(CLOSE_MS);
+      await listener?.close(0);
       peers?.close();
       certificates?.stop();
       await replicas.stop();
@@ -94,17 +97,29 @@ export async function joinReplicas(
 /** The way to sessions that other gateways have; where there is none, requests wait for them to be given up. */
 export function elsewhereBy(
   peers: Pick<Peers, 'forward'> | undefined,
-  replicas: Pick<Replicas, 'addressOf'>,
+  replicas: Pick<Replicas, 'addressOf' | 'onGone'>,
   clock: Pick<Clock, 'now' | 'after'>,
   patienceMs = PATIENCE_MS,
 ): Elsewhere {
+  const waiting = new Set<() => void>();
+  replicas.onGone(() => {
+    for (const wake of waiting) wake();
+  });
   return {
     now: () => clock.now(),
     async wait(res, began) {
       const waited = clock.now() - began;
       if (waited >= patienceMs || res.destroyed) return false;
-      const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS);
-      await new Promise<void>((resolve) => void clock.after(pause, resolve));
+      const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS) * (0.75 + Math.random() / 2);
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          timer.cancel();
+          waiting.delete(wake);
+          resolve();
+        };
+        const timer = clock.after(pause, wake);
+        waiting.add(wake);
+      });
       return true;
     },
     async send(req, res, exchange, { session, holder, generation }, body) {

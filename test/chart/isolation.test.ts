@@ -268,7 +268,10 @@ describe('network policies', () => {
       );
     }
     expect(spec.policyTypes).to.deep.equal(['Ingress', 'Egress']);
-    expect(spec.egress).to.deep.equal([{ to: [peer] }]);
+    expect(spec.egress).to.deep.equal([
+      { to: [peer] },
+      { to: [{ podSelector: { matchLabels: GATEWAY } }], ports: [{ protocol: 'TCP', port: 8444 }] },
+    ]);
   });
 
   it('are left out as told', () => {

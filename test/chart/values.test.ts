@@ -55,6 +55,11 @@ describe('values that cannot work are refused, all at once, with what to do', ()
       'defaultServer "b" is none of servers (a)',
     ],
     [
+      'several gateways without an operator',
+      { gateway: { replicas: 2 }, operator: { replicas: 0 } },
+      'operator.replicas is 0 with several gateways',
+    ],
+    [
       'a service account without a name',
       { serviceAccount: { create: false } },
       'serviceAccount.name is needed when serviceAccount.create is false',

@@ -78,7 +78,7 @@ export class SharedGateway {
   }
 
   /** What it believes of the others. */
-  get replicas(): Pick<Replicas, 'self' | 'living' | 'addressOf' | 'isAlive'> {
+  get replicas(): Pick<Replicas, 'self' | 'living' | 'addressOf' | 'isAlive' | 'onGone'> {
     const { gateways } = this.#install;
     return {
       self: this.name,
@@ -94,6 +94,7 @@ export class SharedGateway {
         return one === undefined ? undefined : `127.0.0.1:${String(one.listener.port)}`;
       },
       isAlive: async (name) => this.#install.named(name)?.isDead === false,
+      onGone: () => () => undefined,
     };
   }
 

@@ -40,7 +40,6 @@ export async function atOwner(
   const { key, at } = stateless.place(exchange.auth, exchange.server, client, request);
   const order = gateways.order(key);
   const first = at !== undefined && order.includes(at) ? [at] : [];
-  const body = Buffer.from(JSON.stringify(request));
   const firstByteMs = 2 * exchange.server.startTimeout * 1000 + jsonMs + SLACK_MS;
   let others = 0;
   let refusal: unknown;
@@ -55,6 +54,7 @@ export async function atOwner(
       }
     } else if (others < OTHERS) {
       others += 1;
+      const body = Buffer.from(JSON.stringify(request));
       const to = { name, channel: 'stateless', body, firstByteMs, gone } as const;
       if ((await gateways.send(req, res, exchange, to)) === 'done') return;
     }
