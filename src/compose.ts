@@ -122,6 +122,7 @@ async function build(
   const identity = await openIdentity();
   started.push(() => identity.close());
 
+  const sessionKeys = await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'));
   const proxy: CredentialProxy = createCredentialProxy({
     ...(await proxyAddress(config)),
     keys: await loadKeys(config.proxy.keyFile ?? join(dataDir, 'capability.key')),
@@ -131,6 +132,7 @@ async function build(
       identity.now,
       ...(shared === undefined ? [] : [recordedSessions(store, catalog, clock)]),
     ),
+    elsewhere: shared?.forge,
     tokens: identity.tokens,
     sourceCheck: config.proxy.insecureNoSourceCheck ? 'off' : config.proxy.sourceCheck,
     helpUrl: config.proxy.helpUrl ?? connectionsUrl(config),
@@ -153,7 +155,6 @@ async function build(
   });
   started.push(() => proxy.close(0));
 
-  const sessionKeys = await loadKeys(config.sessions.keyFile ?? join(dataDir, 'session-ids.key'));
   const sessionMasters = masterKeys(sessionKeys, 'sessions.keyFile');
   const linkKeys = shared === undefined ? undefined : new LinkKeys(deriveKeys(sessionMasters, 'pod-links'));
   const backend = openBackend(config, kube, proxy, holders.self, log, metrics, linkKeys);
@@ -181,8 +182,9 @@ async function build(
   const stateless = new StatelessTable({
     sessions: registry,
     clock,
-    seal: new StateSeal(new Seal(deriveKeys(sessionMasters, 'request-states')), clock),
+    seal: new StateSeal(new Seal(deriveKeys(sessionMasters, 'request-states')), clock, shared?.replicas.self),
     versions: ALL_VERSIONS,
+    owns: (key) => shared?.owns(key) ?? true,
   });
 
   await removeLeftovers({
@@ -237,9 +239,10 @@ async function build(
   started.push(() => ops.close(0));
 
   const served: { app?: RequestListener } = {}; // it knows its URL once its port is taken
-  const elsewhere = await shared?.open({
+  const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
+  const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res)) },
+    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded, forge: proxy.serveForwarded },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.
@@ -251,7 +254,7 @@ async function build(
       ...identity.serve(publicUrl, bodies),
       mcp: {
         sessions: registry,
-        ...(elsewhere === undefined ? {} : { elsewhere }),
+        ...ways,
         stateless,
         bodies,
         streams,
@@ -284,10 +287,13 @@ async function build(
       http.drain();
       shared?.drain();
       stateless.stop();
+      const until = clock.now() + seconds(config.stop.drainTimeout);
       await registry.stop(seconds(config.stop.drainTimeout));
-      await http.close(LISTENER_MS);
-      await shared?.stop(); // once its sessions are given up
-      await proxy.close(0);
+      const left = (): number => Math.max(0, until - clock.now());
+      await http.close(shared === undefined ? LISTENER_MS : Math.max(LISTENER_MS, left())); // what goes on at other gateways too
+      await shared?.close(); // once its sessions are given up
+      await proxy.close(left()); // what children of other gateways load through it
+      await shared?.stop();
       await backend.stop();
       await identity.close();
       await ops.close(0);

@@ -4,7 +4,7 @@ import type { Backend, BackendAddress, BackendExit, BackendLink } from './backen
 import type { Clock } from './clock';
 import type { ServerSpec } from './config/server';
 import { AppError, toAppError } from './errors';
-import type { FindProxySession, ProxySession } from './forgejo/contract';
+import type { FindProxySession, ProxySession, ProxySessionElsewhere } from './forgejo/contract';
 import { API_VERSION, MCP_SESSIONS } from './resources/group';
 import type { AdoptFunc, SpawnFunc } from './sessions/ports';
 import type { LiveSession } from './sessions/registry';
@@ -111,18 +111,27 @@ export function createSpawner(options: SpawnOptions): Spawner {
 /** What a grant allows at this moment; undefined where it has ended. Rejects with `STORE_UNAVAILABLE`. */
 export type GrantNow = (auth: AuthContext) => Promise<Pick<AuthContext, 'scopes' | 'choice'> | undefined>;
 
-/** A session that another gateway has, as its record says. Rejects with `STORE_UNAVAILABLE`. */
-export type FindRecorded = (
-  name: string,
-) => Promise<
-  | { readonly auth: AuthContext; readonly server: ServerSpec; readonly child: Pick<BackendAddress, 'instance' | 'ip'> }
-  | undefined
->;
+/** A session with its child. */
+interface Found {
+  readonly auth: AuthContext;
+  readonly server: ServerSpec;
+  readonly child: Pick<BackendAddress, 'instance' | 'ip'>;
+}
+
+/** A session that another gateway has, as its record says. */
+export interface Recorded extends Found {
+  /** Undefined where it was given up and nobody has taken it. */
+  readonly holder: string | undefined;
+  readonly generation: number;
+}
+
+/** Looks for a record, for a fresh one where asked to. Rejects with `STORE_UNAVAILABLE`. */
+export type FindRecorded = (name: string, fresh?: boolean) => Promise<Recorded | undefined>;
 
 /**
  * What the credential proxy asks: a session that the registry calls live, or that another gateway has, with the child that it has now and what its
  * grant allows now, since a call may come long after the last request of the session's client. From the moment a session's or its grant's end begins its
- * capability is worth nothing.
+ * capability is worth nothing. Where clients bring tokens of the forge, the gateway that has a session has its token, and no other.
  */
 export function proxySessions(
   live: (name: string) => LiveSession | undefined,
@@ -130,10 +139,11 @@ export function proxySessions(
   grantNow: GrantNow,
   recorded: FindRecorded = async () => undefined,
 ): FindProxySession {
-  return async (name) => {
+  return async (name, fresh) => {
     const auth = live(name)?.auth;
     if (auth === undefined) {
-      const other = await recorded(name);
+      const other = await recorded(name, fresh);
+      if (other?.auth.mode === 'bearer') return sessionElsewhere(name, other);
       const now = other === undefined ? undefined : await grantNow(other.auth);
       return other === undefined || now === undefined ? undefined : proxySession(name, other, other.auth, now);
     }
@@ -148,7 +158,7 @@ export function proxySessions(
 /** @param before who the session was bound to before what the grant allows was asked: what it may do both then and now it may do. */
 function proxySession(
   name: string,
-  { auth, server, child }: NonNullable<Awaited<ReturnType<FindRecorded>>>,
+  { auth, server, child }: Found,
   before: AuthContext,
   now: Pick<AuthContext, 'scopes' | 'choice'>,
 ): ProxySession {
@@ -164,6 +174,16 @@ function proxySession(
     ip: child.ip,
     userId: before.user.id,
   };
+}
+
+function sessionElsewhere(name: string, { auth, server, holder, generation }: Recorded): ProxySessionElsewhere {
+  if (holder === undefined)
+    throw new AppError(
+      'FORGE_TOKEN_UNAVAILABLE',
+      "No gateway has this session's token at the moment; it comes with the next message of the session's client. Try again then.",
+      { retryAfter: 5 },
+    );
+  return { name, server, grant: auth.grant, userId: auth.user.id, holder, generation };
 }
 
 /** What the child is told: the proxy for the forge, and a capability of its own for each variable that may hold a token. */

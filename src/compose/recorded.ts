@@ -28,7 +28,8 @@ export function recordedSessions(
     if (kept.size > KEPT_MAX && oldest !== undefined) kept.delete(oldest);
     return record;
   };
-  return async (name) => {
+  return async (name, fresh = false) => {
+    if (fresh) kept.delete(name);
     let record = await read(name);
     if (record?.child === undefined) {
       kept.delete(name); // a child that has just been started must not be refused for what was so before
@@ -36,6 +37,7 @@ export function recordedSessions(
     }
     const server = record === undefined ? undefined : catalog.find(record.server);
     if (record?.child === undefined || record.state === 'ended' || server === undefined) return undefined;
-    return { auth: bearerOf(record, ''), server, child: record.child };
+    const { child, holder, generation } = record;
+    return { auth: bearerOf(record, ''), server, child, holder, generation };
   };
 }

@@ -2,7 +2,9 @@
 import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
+import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
 import type { Elsewhere } from '../http/mcp/elsewhere';
+import type { McpOptions } from '../http/mcp/routes';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
 import type { PeerListener, Peers, PeerService, Replicas } from '../peers/contract';
@@ -12,22 +14,33 @@ import { createReplicas } from '../peers/replicas';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
+import { forgeElsewhere } from './forge-elsewhere';
+import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
 const START_MS = 30_000;
-/** Milliseconds until a gateway is asked again that lives and could not be reached. */
-const AGAIN_MS = 300;
+/** Milliseconds until a record is read again whose holder did not take a request: longer each time, and at most, since each is a question to the API server. */
+const AGAIN_MS = 20;
+const AGAIN_MAX_MS = 1_000;
+/** Milliseconds for which a request waits for who is to have its session: longer than it takes to find that a gateway is dead, or for a child to be ended. */
+const PATIENCE_MS = 15_000;
 /** Milliseconds for requests of others to end when this gateway stops. */
 const CLOSE_MS = 2_000;
 
 /** The replicas where sessions are shared. */
 export interface Shared {
   readonly replicas: Replicas;
-  /** Takes requests of the others from now on, and sends requests to them. */
-  open(service: PeerService): Promise<Elsewhere>;
+  /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
+  owns(key: string): boolean;
+  /** The credential proxy's way to the others; undefined where there is none. */
+  readonly forge: ProxyElsewhere | undefined;
+  /** Takes requests of the others from now on. Resolves with the ways to them. */
+  open(service: PeerService): Promise<Pick<McpOptions, 'elsewhere' | 'gateways'>>;
   /** Tells the others to come no more; what is with this one is answered. */
   drain(): void;
-  /** Leaves. Call it once this gateway's sessions are given up. Never rejects. */
+  /** Takes nothing of the others any more. Call it once this gateway's sessions are given up. Never rejects. */
+  close(): Promise<void>;
+  /** Leaves: nothing is sent on any more. Never rejects. */
   stop(): Promise<void>;
 }
 
@@ -49,7 +62,7 @@ export async function joinReplicas(
     );
   }
   const replicas = createReplicas({
-    ...{ kube, namespace, install: backend.installId, address: own.address, clock, log },
+    ...{ kube, namespace, install: backend.installId, address: own.address, owner: operator.lease, clock, log },
   });
   await replicas.start(AbortSignal.any([signal, AbortSignal.timeout(START_MS)]));
   const observer = peerObserver(metrics);
@@ -61,15 +74,19 @@ export async function joinReplicas(
   if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
   return {
     replicas,
+    owns: peers === undefined ? () => true : ownsBy(replicas),
+    forge: peers === undefined ? undefined : forgeElsewhere(peers, replicas),
     async open(service) {
-      if (certificates === undefined || peers === undefined) return { send: async () => 'again' };
+      const elsewhere = elsewhereBy(peers, replicas, clock);
+      if (certificates === undefined || peers === undefined) return { elsewhere };
       await certificates.start();
       listener = await openPeerListener({ self: replicas.self, listen: own.listen, certificates, service, observer });
-      return elsewhereBy(peers, replicas, clock);
+      return { elsewhere, gateways: gatewaysBy(peers, replicas) };
     },
     drain: () => listener?.drain(),
+    close: async () => listener?.close(CLOSE_MS),
     async stop() {
-      await listener?.close(CLOSE_MS);
+      await listener?.close(0);
       peers?.close();
       certificates?.stop();
       await replicas.stop();
@@ -77,22 +94,40 @@ export async function joinReplicas(
   };
 }
 
-/** The way to sessions that other gateways have. */
+/** The way to sessions that other gateways have; where there is none, requests wait for them to be given up. */
 export function elsewhereBy(
-  peers: Pick<Peers, 'forward'>,
-  replicas: Pick<Replicas, 'addressOf' | 'isAlive'>,
-  clock: Pick<Clock, 'after'>,
+  peers: Pick<Peers, 'forward'> | undefined,
+  replicas: Pick<Replicas, 'addressOf' | 'onGone'>,
+  clock: Pick<Clock, 'now' | 'after'>,
+  patienceMs = PATIENCE_MS,
 ): Elsewhere {
-  const pause = (): Promise<void> => new Promise((resolve) => void clock.after(AGAIN_MS, resolve));
+  const waiting = new Set<() => void>();
+  replicas.onGone(() => {
+    for (const wake of waiting) wake();
+  });
   return {
+    now: () => clock.now(),
+    async wait(res, began) {
+      const waited = clock.now() - began;
+      if (waited >= patienceMs || res.destroyed) return false;
+      const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS) * (0.75 + Math.random() / 2);
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          timer.cancel();
+          waiting.delete(wake);
+          resolve();
+        };
+        const timer = clock.after(pause, wake);
+        waiting.add(wake);
+      });
+      return true;
+    },
     async send(req, res, exchange, { session, holder, generation }, body) {
-      const address = await replicas.addressOf(holder);
-      if (address === undefined) {
-        await pause();
-        return 'again';
-      }
+      const address = peers === undefined ? undefined : await replicas.addressOf(holder);
+      if (peers === undefined || address === undefined) return 'again';
       const gone = new AbortController();
-      res.once('close', () => gone.abort());
+      const leave = (): void => gone.abort();
+      res.once('close', leave);
       const outcome = await peers.forward(
         req,
         res,
@@ -103,9 +138,9 @@ export function elsewhereBy(
         },
         gone.signal,
       );
+      res.off('close', leave);
       if (outcome === 'forwarded') return 'done';
       if (outcome === 'unanswered') throw unanswered();
-      if (outcome === 'not-there' && (await replicas.isAlive(holder))) await pause();
       return 'again';
     },
   };

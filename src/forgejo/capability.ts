@@ -55,7 +55,7 @@ export function createCapabilities(keys: ProxyKeys): Capabilities {
 }
 
 /** Keys for one purpose out of the install's proxy keys (RFC 5869), in their order. Throws RangeError for a key of less than 32 bytes. */
-export function deriveKeys([first, ...rest]: ProxyKeys, purpose: 'capability' | 'link'): ProxyKeys {
+export function deriveKeys([first, ...rest]: ProxyKeys, purpose: 'capability' | 'link' | 'authority'): ProxyKeys {
   const derive = (key: Buffer): Buffer => {
     if (key.length < 32) throw new RangeError('the proxy key needs at least 32 bytes');
     return Buffer.from(hkdfSync('sha256', key, '', `forgejo-mcp-operator proxy ${purpose} v1`, 32));

@@ -19,11 +19,22 @@ export interface ProxySession {
   readonly userId: string;
 }
 
+/** A session whose token another gateway has, and no other: its child's requests go on to that one. */
+export interface ProxySessionElsewhere extends Pick<ProxySession, 'name' | 'server' | 'grant' | 'userId'> {
+  /** The gateway as records name it, and the generation in which it has the session. */
+  readonly holder: string;
+  readonly generation: number;
+}
+
 /**
  * Looks a live session up by name, with what its grant allows now; undefined once it, or its grant, has ended. Rejects with `STORE_UNAVAILABLE` where
- * that cannot be told.
+ * that cannot be told, and with `FORGE_TOKEN_UNAVAILABLE` where no gateway has its token.
+ * @param fresh what is remembered of it was found wrong.
  */
-export type FindProxySession = (name: string) => Promise<ProxySession | undefined>;
+export type FindProxySession = (
+  name: string,
+  fresh?: boolean,
+) => Promise<ProxySession | ProxySessionElsewhere | undefined>;
 
 /** Mints the token that a child presents to the proxy: signed, naming session and instance, worth nothing elsewhere. */
 export interface Capabilities {
@@ -61,9 +72,11 @@ export interface ProxyEvent {
 
 /** What the proxy tells its observer; for metrics. Called synchronously: must not throw and must be quick. */
 export interface ProxyObserver {
-  /** A request began; one `finished` follows for each. */
+  /** A request began; one `finished` or `sentOn` follows for each. */
   started(): void;
   finished(event: ProxyEvent): void;
+  /** It went on to another gateway, which counts it, or came from one that is told to send it elsewhere. */
+  sentOn(): void;
 }
 
 /**

@@ -3,6 +3,7 @@
  * compared. Whoever does not hold it watches the record, and takes it only when it has not changed for its whole duration by the watcher's own
  * monotonic clock. Every write names the resource version that was read, so that of many who try at once one succeeds.
  */
+import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { Clock } from '../clock';
 import type { CallOptions, KubeClient } from './client';
 import { fromFault, KubeError } from './error';
@@ -36,6 +37,8 @@ export interface LeaseOptions {
   /** What is said beside it, written with every renewal. */
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Asked each time that it is made, for what takes it along when it goes. */
+  readonly owners?: (limits?: CallOptions) => Promise<V1OwnerReference[]>;
 }
 
 /**
@@ -122,10 +125,12 @@ export class Lease {
     }
   }
 
-  #create(limits?: CallOptions): Promise<boolean> {
-    const { name, labels, annotations } = this.#options;
+  async #create(limits?: CallOptions): Promise<boolean> {
+    const { name, labels, annotations, owners } = this.#options;
+    const ownerReferences = (await owners?.(limits)) ?? [];
     const metadata = {
       name,
+      ...(ownerReferences.length === 0 ? {} : { ownerReferences }),
       ...(labels === undefined ? {} : { labels }),
       ...(annotations === undefined ? {} : { annotations }),
     };

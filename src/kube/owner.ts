@@ -3,6 +3,9 @@ import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { CallOptions, KubeClient } from './client';
 import { KubeError } from './error';
 
+/** What an object says of an owner. */
+export type OwnerReference = V1OwnerReference;
+
 /**
  * A ConfigMap as an owner; what it owns must be in its namespace. It is read anew each time: an object whose owner has never been, or is not any
  * more, is removed as soon as it was made. Errors: {@link KubeError}, 404 where there is no such ConfigMap.

@@ -16,7 +16,7 @@ export interface AttemptLimits {
   readonly connectMs: number;
   /** Milliseconds for the holder to say that it takes a request, once there is a connection. */
   readonly acceptMs: number;
-  /** Milliseconds from then on to the first byte of the answer. */
+  /** Milliseconds from then on, or from the last piece of a streamed body, to the first byte of the answer. */
   readonly firstByteMs: number;
   /** Milliseconds that a client may take nothing at all while something waits for it. */
   readonly stallMs: number;
@@ -36,6 +36,10 @@ export interface AttemptOptions {
  * `gone`: the client went away, or the caller gave up, before it began.
  */
 export type Ended = Outcome | 'stale' | 'cut' | 'gone';
+
+/** A client whose answer is there may still be sending; this much and this long it is listened to, so that it comes to read the answer. */
+const LINGER_BYTES = 64 * 1024 * 1024;
+const LINGER_MS = 10_000;
 
 /** RFC 9110, 9.2.2: running it again is the same. */
 const IDEMPOTENT = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PUT']);
@@ -121,7 +125,7 @@ export class Attempt {
   #taken(): void {
     if (this.#stage !== 'asking') return;
     this.#stage = 'taken';
-    this.#deadline(this.#forward.firstByteMs ?? this.#options.limits.firstByteMs);
+    this.#awaitAnswer();
     const { body } = this.#forward;
     if (!this.#hasBody) return;
     if (body !== 'stream') {
@@ -129,9 +133,16 @@ export class Attempt {
       return;
     }
     this.#isTouched = true;
+    this.#forward.invite?.();
     this.#request.pipe(this.#out, { end: false });
+    this.#request.on('data', this.#awaitAnswer);
     this.#request.once('end', this.#onBodyEnd);
   }
+
+  /** From now on, and from each piece of a body. */
+  readonly #awaitAnswer = (): void => {
+    if (this.#stage === 'taken') this.#deadline(this.#forward.firstByteMs ?? this.#options.limits.firstByteMs);
+  };
 
   readonly #onBodyEnd = (): void => {
     this.#out.addTrailers(trailers(this.#request.rawTrailers));
@@ -165,6 +176,7 @@ export class Attempt {
     }
     this.#stage = 'answering';
     this.#timer?.cancel();
+    let isWhole = false;
     response.on('timeout', this.#onStall);
     // The head goes out with the first bytes, or without them where they do not come with it, as on a stream of events.
     const flush = setImmediate(() => response.flushHeaders());
@@ -179,15 +191,36 @@ export class Attempt {
     });
     answer.once('end', () => {
       if (this.#stage !== 'answering') return;
+      isWhole = true;
       response.addTrailers(trailers(answer.rawTrailers));
       response.socket?.setTimeout(stallMs); // once all is written Node sets its own
-      response.end();
+      this.#letGo(() => void response.end());
     });
     answer.once('close', () => {
       clearImmediate(flush);
       // What came whole waits for the client to take it; see `#onClientClosed`.
-      if (!response.writableEnded) this.#end('cut');
+      if (!isWhole) this.#end('cut');
     });
+  }
+
+  /** Reads and drops the rest of a streamed body, within bounds, before `end`: with the end of the answer Node cuts the connection that it comes on. */
+  #letGo(end: () => void): void {
+    const request = this.#request;
+    if (!this.#isTouched || request.complete) {
+      end();
+      return;
+    }
+    request.unpipe(this.#out);
+    request.off('data', this.#awaitAnswer).off('end', this.#onBodyEnd);
+    this.#out.destroy();
+    let left = LINGER_BYTES;
+    this.#timer = this.#options.clock.after(LINGER_MS, end);
+    request.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) end();
+    });
+    request.once('end', end);
+    request.resume();
   }
 
   readonly #onClientClosed = (): void => {
@@ -214,7 +247,7 @@ export class Attempt {
     this.#timer?.cancel();
     this.#response.off('close', this.#onClientClosed);
     this.#response.off('timeout', this.#onStall);
-    this.#request.off('end', this.#onBodyEnd);
+    this.#request.off('data', this.#awaitAnswer).off('end', this.#onBodyEnd);
     if (this.#isTouched) this.#request.unpipe(this.#out);
     if (ended !== 'forwarded' || !this.#out.writableFinished) this.#out.destroy();
     if (ended === 'cut') this.#response.destroy();

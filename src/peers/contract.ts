@@ -1,16 +1,28 @@
 /**
  * What the rest of the gateway sees of the other replicas. A session is held by one replica; a request that reaches another one goes on to the holder, one
- * hop, over mutual TLS. Who takes a session over, and when, is the registry's: here is only told what happened to the request.
+ * hop, over mutual TLS. Who takes a session over, and when, is the registry's: here is only told what happened to the request. Requests that are for no
+ * recorded session go to a replica by its name.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 
 /**
- * What a forwarded request is for: a client's at an MCP endpoint, or a child's at the credential proxy. Where clients bring tokens of the forge, the holder
+ * What a forwarded request for a session is: a client's at an MCP endpoint, or a child's at the credential proxy. Where clients bring tokens of the forge, the holder
  * alone has them: a credential proxy that finds a capability of a session held elsewhere forwards the raw request on `forge`, with `body: 'stream'` and the
- * child's address, before it has read anything of it; the holder's proxy then checks all that it would check of its own children, the address that the
+ * child's address, before it has read anything of its body; the holder's proxy then checks all that it would check of its own children, the address that the
  * replica saw (`Forwarded.clientAddress`) among it. The outcomes are a client's: after `not-holder` the record is read again, and `unanswered` is a 502.
  */
-export type PeerChannel = 'mcp' | 'forge';
+export type SessionChannel = 'mcp' | 'forge';
+
+/**
+ * What a forwarded request for a replica is, whatever that one holds; it is served there, or refused with `MISDIRECTED` by a replica that is about to end.
+ *
+ * - `stateless`: a client's of MCP 2026-07-28, for the replica whose child serves such requests.
+ * - `sse`: a POST for a connection of the transport of 2024-11-05, for the replica that has its stream.
+ */
+export type ReplicaChannel = 'stateless' | 'sse';
+
+/** What a forwarded request is for. A replica that does not know it refuses it as one for a session which it does not hold. */
+export type PeerChannel = SessionChannel | ReplicaChannel;
 
 /** One replica as the record of a session and its Lease name it. */
 export interface Target {
@@ -20,14 +32,25 @@ export interface Target {
   readonly address: string;
 }
 
+/** A request that goes to another replica. */
+export type Forward = SessionForward | ReplicaForward;
+
 /** A request that goes to the holder of its session. */
-export interface Forward {
-  readonly channel: PeerChannel;
-  readonly target: Target;
+export interface SessionForward extends AnyForward {
+  readonly channel: SessionChannel;
   /** The session's name (40 hex digits), never its id. */
   readonly session: string;
   /** The epoch in which the holder is believed to hold it. */
   readonly epoch: number;
+}
+
+/** A request that goes to a replica by its name. */
+export interface ReplicaForward extends AnyForward {
+  readonly channel: ReplicaChannel;
+}
+
+interface AnyForward {
+  readonly target: Target;
   /** The client's address as this replica sees it; it is what the holder's rate limits and source checks go by. */
   readonly clientAddress: string;
   /** The holder logs the request under the same id. */
@@ -37,7 +60,12 @@ export interface Forward {
    * the request has none.
    */
   readonly body?: Uint8Array | 'stream';
-  /** Milliseconds from when the holder took the request to the first byte of its answer; what the composition set unless told otherwise. */
+  /** Called before anything of a streamed body is taken from the request: a client may be waiting for `100 Continue`. */
+  readonly invite?: () => void;
+  /**
+   * Milliseconds from when the holder took the request, or the last piece of a streamed body, to the first byte of its answer; what the composition set unless
+   * told otherwise.
+   */
   readonly firstByteMs?: number;
 }
 
@@ -46,8 +74,8 @@ export interface Forward {
  *
  * - `forwarded`: the response is over, and nothing is left to do. The holder's answer was passed on whole; or the holder died within its answer, and
  *   the client's connection was cut so that the client resumes; or the client went away first.
- * - `not-holder`: the replica of that name does not hold the session in that epoch (it said 421), and did nothing. Read the record again. A body that is
- *   streamed has not been touched.
+ * - `not-holder`: the replica of that name does not hold the session in that epoch, does not know the channel, or is about to end (it said 421), and did
+ *   nothing. Read the record again. A body that is streamed has not been touched.
  * - `not-there`: it did not take the request: it cannot be reached, let nobody in, or said nothing in time. Nothing has run there that would not be the same
  *   when it runs again (RFC 9110, 9.2.2), and a body that is streamed has not been touched. It says nothing of whether the replica lives: ask {@link Replicas.isAlive} before its session is taken over.
  * - `unanswered`: it took the request (or may have: a POST without a body has nothing that could be held back), and then went away or was silent for `firstByteMs`. The request may have run, may still run, and must not be run
@@ -74,12 +102,12 @@ export interface Peers {
 }
 
 /** Where a request came from that a replica has sent on. Only the peer listener can say this of a request: see `forwarded.ts`. */
-export interface Forwarded {
-  readonly channel: PeerChannel;
+export type Forwarded = ForwardedFrom &
+  (Pick<SessionForward, 'channel' | 'session' | 'epoch'> | Pick<ReplicaForward, 'channel'>);
+
+interface ForwardedFrom {
   /** The replica's name as it gave it: its certificate proves that it is one of ours, not which one. */
   readonly from: string;
-  readonly session: string;
-  readonly epoch: number;
   /** Empty where the replica did not know it. */
   readonly clientAddress: string;
 }
@@ -87,7 +115,7 @@ export interface Forwarded {
 /** What the peer listener hands requests to. */
 export interface PeerService {
   /**
-   * Whether this replica holds a session in exactly this epoch now; called for every request before anything else, and quick. A request for a session that is
+   * Whether this replica holds a session in exactly this epoch now; called for every request of a {@link SessionChannel} before anything else, and quick. A request for a session that is
    * given up between this and its use ends in the handler with `MISDIRECTED`.
    */
   holds(session: string, epoch: number): boolean;
@@ -113,6 +141,11 @@ export interface Replicas {
    * Undefined where there is no such replica (any more). Rejects with `STORE_UNAVAILABLE` where the cluster cannot say.
    */
   addressOf(name: string): Promise<string | undefined>;
+  /**
+   * Those that have not left and were not found dead, this one among them; see {@link isAlive} for what is certain. The same in all replicas but for the
+   * moments in which news travel. Bounded, quick, and asks nobody: where the cluster is away it stays as it was.
+   */
+  living(): readonly string[];
   /**
    * Whether a replica lives, by our own monotonic clock: its Lease has changed, as seen from here, within its duration. False only after a live read that
    * found the Lease gone, or unchanged for all that time. One that is seen for the first time is given its whole duration.

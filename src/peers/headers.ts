@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isOurs } from './forwarded';
 import { HEADERS } from './names';
-import type { Forward } from './contract';
+import type { Forward, SessionForward } from './contract';
 
 /**
  * Meant for one connection. `expect` is ours to say, because we answer the client's ourselves; `trailer` only announces, and may not stand where the next
@@ -83,9 +83,13 @@ export function requestHeaders(request: IncomingMessage, self: string, forward: 
   // The holder says whether it takes the request before it gets the body (RFC 9110, 10.1.1).
   if (length !== 0) headers.push('Expect', '100-continue');
   headers.push(HEADERS.channel, forward.channel, HEADERS.to, forward.target.name, HEADERS.from, self);
-  headers.push(HEADERS.session, forward.session, HEADERS.epoch, String(forward.epoch));
+  if (isForSession(forward)) headers.push(HEADERS.session, forward.session, HEADERS.epoch, String(forward.epoch));
   headers.push(HEADERS.address, forward.clientAddress);
   return headers;
+}
+
+function isForSession(forward: Forward): forward is SessionForward {
+  return forward.channel === 'mcp' || forward.channel === 'forge';
 }
 
 /** What of an answer's headers goes to the client. */

@@ -1,6 +1,6 @@
 /**
- * The listener that other replicas reach: mutual TLS, and no request that is not for a session which this replica holds. It believes what a replica says
- * of its client's address, and that of nobody else.
+ * The listener that other replicas reach: mutual TLS, and no request that is not for this replica or a session which it holds. It believes what a replica
+ * says of its client's address, and that of nobody else.
  */
 import { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
@@ -8,7 +8,7 @@ import { type AddressInfo, isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { AppError } from '../errors';
 import { type Certificates, isPeerCertificate } from './certificates';
-import type { Forwarded, PeerChannel, PeerListener, PeerObserver, PeerService } from './contract';
+import type { Forwarded, PeerListener, PeerObserver, PeerService } from './contract';
 import { markMisdirected, rememberForwarded, stripPeerHeaders } from './forwarded';
 import { HEADERS, isReplicaName } from './names';
 
@@ -17,8 +17,8 @@ const HANDSHAKE_MS = 5_000;
 const HEADERS_MS = 10_000;
 /** Milliseconds that an idle connection is kept: longer than the senders keep theirs. */
 const IDLE_MS = 65_000;
-/** Bytes of a request's headers: those that the public listener takes, and ours. */
-const HEADER_BYTES = 32_768;
+/** Bytes of a request's headers: those that the listeners take whose requests come here, and ours. */
+const HEADER_BYTES = 32_768 + 4_096;
 
 export interface PeerListenerOptions {
   /** This replica's name: what is meant for another one, whose address this was, is refused. */
@@ -44,7 +44,7 @@ export async function openPeerListener(options: PeerListenerOptions): Promise<Pe
     if (isDraining) response.setHeader('Connection', 'close');
     const forwarded = readForwarded(request, self);
     const handler = forwarded === undefined ? undefined : service.handlers[forwarded.channel];
-    if (forwarded === undefined || handler === undefined || !service.holds(forwarded.session, forwarded.epoch)) {
+    if (forwarded === undefined || handler === undefined || !isHeld(service, forwarded)) {
       observer?.refused('holder');
       misdirected(response);
       return;
@@ -124,13 +124,18 @@ function readForwarded(request: IncomingMessage, self: string): Forwarded | unde
   const session = one(HEADERS.session);
   const epoch = one(HEADERS.epoch);
   const clientAddress = one(HEADERS.address);
-  if (one(HEADERS.to) !== self || !isChannel(channel) || from === undefined || !isReplicaName(from)) return undefined;
-  if (session === undefined || epoch === undefined || !/^\d{1,15}$/.test(epoch)) return undefined;
+  if (one(HEADERS.to) !== self || from === undefined || !isReplicaName(from)) return undefined;
   if (clientAddress === undefined || (clientAddress !== '' && isIP(clientAddress) === 0)) return undefined;
+  if (channel === 'stateless' || channel === 'sse') return { channel, from, clientAddress };
+  if (channel !== 'mcp' && channel !== 'forge') return undefined;
+  if (session === undefined || epoch === undefined || !/^\d{1,15}$/.test(epoch)) return undefined;
   return { channel, from, session, epoch: Number(epoch), clientAddress };
 }
 
-const isChannel = (text: string | undefined): text is PeerChannel => text === 'mcp' || text === 'forge';
+/** Whether a request is for a session that is held here, or for no session. */
+function isHeld(service: PeerService, forwarded: Forwarded): boolean {
+  return !('session' in forwarded) || service.holds(forwarded.session, forwarded.epoch);
+}
 
 /** 421 (RFC 9110, 15.5.20), and nothing was done. */
 function misdirected(response: ServerResponse): void {

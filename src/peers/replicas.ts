@@ -4,11 +4,12 @@
  */
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
-import type { KubeClient } from '../kube/client';
+import type { CallOptions, KubeClient } from '../kube/client';
 import { fromFault } from '../kube/error';
 import { LABEL_PREFIX, LABELS, labelValue, ownSelector } from '../kube/labels';
 import { Lease, type LeaseObject, LEASES } from '../kube/lease';
 import { KubeObjects } from '../kube/objects';
+import type { OwnerReference } from '../kube/owner';
 import { Reflector } from '../kube/reflector';
 import type { Logger } from '../telemetry/log';
 import type { Replicas } from './contract';
@@ -26,6 +27,8 @@ export interface ReplicasOptions {
   readonly install: string;
   /** `host:port` at which the others reach this replica's peer listener. */
   readonly address: string;
+  /** A Lease of the namespace that goes with the release, and takes along those of replicas that were killed. Nothing does unless it is there. */
+  readonly owner?: string;
   readonly clock: Clock;
   readonly log: Logger;
   readonly times?: Partial<ReplicaTimes>;
@@ -72,7 +75,7 @@ class LeasedReplicas implements Replicas {
   #running: Promise<void> | undefined;
 
   constructor(options: ReplicasOptions) {
-    const { kube, namespace, install, address, clock, log } = options;
+    const { kube, namespace, install, address, owner, clock, log } = options;
     const label = labelValue(install);
     this.#options = options;
     this.#times = { ...TIMES, ...options.times };
@@ -86,6 +89,7 @@ class LeasedReplicas implements Replicas {
       clock,
       labels: { [LABELS.install]: label, [LABELS.managedBy]: LABEL_PREFIX, [LABELS.component]: COMPONENT },
       annotations: { [ADDRESS_ANNOTATION]: address },
+      ...(owner === undefined ? {} : { owners: (limits) => this.#owners(owner, limits) }),
     });
     this.#sightings = new Sightings(clock);
     this.#reflector = new Reflector({
@@ -114,6 +118,10 @@ class LeasedReplicas implements Replicas {
     const standing = this.#sightings.standing(name);
     if (standing === 'unknown') await this.#read(name);
     return this.#sightings.addressOf(name);
+  }
+
+  living(): readonly string[] {
+    return [this.self, ...this.#sightings.living()];
   }
 
   async isAlive(name: string): Promise<boolean> {
@@ -160,6 +168,19 @@ class LeasedReplicas implements Replicas {
     } catch (thrown) {
       // The others wait until it has run out; the operator removes it.
       this.#options.log.info('replicas.lease-left', { reason: fromFault(thrown).summary });
+    }
+  }
+
+  /** Read anew each time: what is owned by something that is gone is removed as soon as it was made. */
+  async #owners(name: string, limits?: CallOptions): Promise<OwnerReference[]> {
+    try {
+      const { metadata } = await this.#leases.get(name, limits);
+      if (metadata.uid === undefined) return [];
+      return [{ apiVersion: 'coordination.k8s.io/v1', kind: LEASES.kind, name, uid: metadata.uid }];
+    } catch (thrown) {
+      const fault = fromFault(thrown);
+      if (fault.status === 404) return [];
+      throw fault;
     }
   }
 

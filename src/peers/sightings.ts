@@ -33,10 +33,14 @@ export type Standing = 'alive' | 'left' | 'overdue' | 'unknown';
 
 /** Replicas that have left or died and are remembered, so that their end is told once. One that is forgotten is `unknown` again. */
 const GONE_MAX = 1_000;
+/** Replicas that are told of as living; of more, all who look choose the same. */
+const LIVING_MAX = 100;
 
 export class Sightings {
   readonly #clock: Pick<Clock, 'now'>;
   readonly #seen = new Map<string, Sighting>();
+  /** What {@link living} says until something changes. */
+  #living: readonly string[] | undefined;
   /** Until then nobody could renew, so nothing before it counts as silence. */
   #countsFrom = -Infinity;
 
@@ -46,6 +50,7 @@ export class Sightings {
 
   /** A Lease as the API shows it now. Whether it is renewed is told by its version, which every write changes. */
   see(lease: SeenLease): void {
+    this.#living = undefined;
     const known = this.#seen.get(lease.name);
     if (known === undefined) {
       this.#seen.set(lease.name, { lease, at: this.#clock.now(), isToldGone: false });
@@ -79,6 +84,16 @@ export class Sightings {
       : known.lease.address;
   }
 
+  /** Those that can be reached, have not left and were not told to be gone. Silence alone takes nobody out: it is to be looked at first. */
+  living(): readonly string[] {
+    this.#living ??= [...this.#seen]
+      .filter(([, { isToldGone, lease }]) => !isToldGone && !lease.isGivenBack && lease.address !== '')
+      .map(([name]) => name)
+      .sort()
+      .slice(0, LIVING_MAX);
+    return this.#living;
+  }
+
   /** Those that seem to be dead, or have left, and were not told to be gone. */
   due(): string[] {
     return [...this.#seen]
@@ -91,6 +106,7 @@ export class Sightings {
     const known = this.#seen.get(name);
     if (known === undefined || known.isToldGone) return false;
     known.isToldGone = true;
+    this.#living = undefined;
     this.#forget();
     return true;
   }

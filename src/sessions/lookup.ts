@@ -128,7 +128,11 @@ export class Lookup {
   ): Promise<Session> {
     const { ledger, table, clock } = this.#options;
     const record = await ledger.claim(name, generation);
-    if (record === undefined) throw refusals.takenElsewhere();
+    if (record === undefined) {
+      const now = await ledger.live(name);
+      if (now !== undefined) await this.#checkHolder(now); // somebody was quicker: the request is for them
+      throw refusals.takenElsewhere();
+    }
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
     table.add(session);
     table.identify(session, id);

@@ -253,8 +253,23 @@ export interface StatelessUse {
   release(isGone?: boolean): void;
 }
 
+/** Where a request of the stateless era belongs. */
+export interface StatelessPlace {
+  /** Stands for all requests that share its child. */
+  readonly key: string;
+  /** The process whose child waits for it, where its state says so. */
+  readonly at?: string;
+}
+
 /** Sessions for clients that know of none (MCP 2026-07-28). */
 export interface StatelessSessions {
+  /** Where a request belongs, where several processes serve. Starts nothing. Errors: `AUTH_CONTEXT_ABSENT`. */
+  place(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    client: ClientFacts,
+    request: JsonRpcRequest,
+  ): StatelessPlace;
   /**
    * Finds the session that serves such requests of such a client, or opens one.
    * @param confirm called before a session is opened, which outlasts the request, and now and then while somebody listens to changes without one:

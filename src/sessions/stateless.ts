@@ -4,6 +4,7 @@
  */
 import type { AuthContext } from '../auth/context';
 import { digestOf } from '../bridge/modern/canonical';
+import type { JsonRpcRequest } from '../bridge/contract';
 import type { Conversation } from '../bridge/modern/contract';
 import type { ClientFacts } from '../bridge/modern/meta';
 import { openConversation, type ChildEra } from '../bridge/modern/open';
@@ -13,7 +14,7 @@ import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
 import { userKey } from './caps';
-import type { EndReason, SessionHandle, Sessions, StatelessSessions, StatelessUse } from './ports';
+import type { EndReason, SessionHandle, Sessions, StatelessPlace, StatelessSessions, StatelessUse } from './ports';
 import * as refusals from './refusals';
 import { within } from './within';
 
@@ -23,6 +24,8 @@ export interface StatelessOptions {
   readonly seal: StateSeal;
   /** The versions that are served, the newest first. */
   readonly versions: readonly string[];
+  /** Whether requests of this key come to this process, where several serve; where it is absent, all do. See {@link StatelessSessions.place}. */
+  readonly owns?: (key: string) => boolean;
 }
 
 /** A session that serves one kind of request. */
@@ -80,6 +83,19 @@ export class StatelessTable implements StatelessSessions {
   /** Kinds of requests of which something is kept. */
   get size(): number {
     return this.#entries.size;
+  }
+
+  place(
+    auth: AuthContext | undefined,
+    server: ServerSpec,
+    client: ClientFacts,
+    request: JsonRpcRequest,
+  ): StatelessPlace {
+    if (auth === undefined) throw refusals.noAuthContext();
+    const key = keyOf(auth, server, client);
+    const state = request.params?.requestState;
+    const at = typeof state === 'string' ? this.#options.seal.open(key, request, state)?.at : undefined;
+    return at === undefined ? { key } : { key, at };
   }
 
   async use(
@@ -187,23 +203,31 @@ export class StatelessTable implements StatelessSessions {
     return serving;
   }
 
-  /** An idle child goes and what its clients wait for stays; every other end is one that they should know of. */
+  /**
+   * An idle child goes and what its clients wait for stays; every other end is one that they should know of. So is that of a child which none will follow
+   * here: they come back where the next one is.
+   */
   #ended(entry: Entry, serving: Promise<Serving>, live: Serving, reason: EndReason | 'superseded'): void {
     live.conversation.close();
     if (entry.serving === serving) entry.serving = undefined;
     if (entry.live === live) entry.live = undefined;
-    entry.subscriptions.lost(live.conversation, reason !== 'idle');
+    entry.subscriptions.lost(live.conversation, reason !== 'idle' || !this.#owns(entry));
     this.#tidy(entry);
     this.#check(entry);
   }
 
-  /** No session ends with a login that somebody only listens with, so the login is looked at. */
+  #owns({ key }: Entry): boolean {
+    return this.#options.owns?.(key) ?? true;
+  }
+
+  /** No session ends with a login that somebody only listens with, so the login is looked at, and whether there will be a child here to listen to. */
   #check(entry: Entry): void {
     if (entry.check !== undefined || entry.serving !== undefined || entry.subscriptions.size === 0) return;
     entry.check = this.#options.clock.after(CHECK_MS, () => {
       const isOver = (thrown: unknown): void => {
         if (thrown instanceof AppError && thrown.code === 'AUTH_INVALID') entry.subscriptions.end();
       };
+      if (!this.#owns(entry)) entry.subscriptions.end();
       void entry.asker
         .confirm()
         .catch(isOver)

@@ -140,6 +140,9 @@ export function proxyObserver(metrics: Metrics): ProxyObserver {
       metrics.proxyBytes.inc({ direction: 'out' }, event.bytesOut);
       if (event.code !== undefined) metrics.proxyRefusals.inc({ code: event.code, reason: event.reason ?? 'none' });
     },
+    sentOn() {
+      metrics.proxyInFlight.dec();
+    },
   };
 }
 

@@ -1,5 +1,5 @@
 /** Certificates (X.509 v3, RFC 5280), which Node reads and cannot make: a CA, and what it signs. ECDSA P-256 with SHA-256 throughout. */
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
 import { bitString, boolean, context, integer, objectId, octetString, sequence, set, time, utf8String } from './der';
 
@@ -9,14 +9,23 @@ export interface Certificate {
   readonly key: string;
 }
 
-export interface AuthorityOptions {
-  /** Its common name. */
-  readonly name: string;
+export interface Validity {
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
 
-export interface LeafOptions extends AuthorityOptions {
+export interface AuthorityOptions extends Validity {
+  /** Its common name. */
+  readonly name: string;
+  /** Its private key, on P-256; a new one that nobody else has unless given. */
+  readonly key?: KeyObject;
+  /** Whether it may sign for other CAs as well; see {@link Authority.endorse}. */
+  readonly endorses?: boolean;
+}
+
+export interface LeafOptions extends Validity {
+  /** Its common name. */
+  readonly name: string;
   /** DNS names and IP addresses. */
   readonly hosts: readonly string[];
   /** What its key proves: a server's identity, a client's, or both. */
@@ -25,10 +34,14 @@ export interface LeafOptions extends AuthorityOptions {
 
 /** A CA that can sign as long as somebody has it: its key is in no text and cannot be had. */
 export interface Authority {
+  readonly name: string;
+  readonly publicKey: KeyObject;
   /** PEM. */
   readonly cert: string;
   /** Signs for a new key. @throws TypeError for a host that is neither a name nor an address. */
   issue(options: LeafOptions): Certificate;
+  /** Signs for another CA (PEM): sent behind a certificate of that one's, it leads those to it who trust this one only. */
+  endorse(other: Pick<Authority, 'name' | 'publicKey'>, valid: Validity): string;
 }
 
 const ECDSA_SHA256 = sequence(objectId('1.2.840.10045.4.3.2'));
@@ -43,46 +56,49 @@ const EXTENSION = {
 } as const;
 const USAGE = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
 
-/** Makes a CA that signs leaves and no other CA. */
-export function createAuthority({ name, notBefore, notAfter }: AuthorityOptions): Authority {
-  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const id = keyId(keys.publicKey);
-  const cert = certificate(name, name, validity(notBefore, notAfter), keys.publicKey, keys.privateKey, [
-    extension('basicConstraints', true, sequence(boolean(true), integer(Buffer.of(0)))),
-    extension('keyUsage', true, bitString(Buffer.of(0b0000_0110), 1)), // keyCertSign, cRLSign
-    extension('subjectKeyId', false, octetString(id)),
-  ]);
+/** Makes a CA that signs leaves, and no other CA unless told to. */
+export function createAuthority({ name, key, endorses = false, ...valid }: AuthorityOptions): Authority {
+  const privateKey = key ?? generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+  const publicKey = createPublicKey(privateKey);
+  const id = keyId(publicKey);
+  const signed = (subject: string, { notBefore, notAfter }: Validity, of: KeyObject, extensions: readonly Buffer[]) =>
+    pem(certificate(subject, name, sequence(time(notBefore), time(notAfter)), of, privateKey, extensions));
   return {
-    cert: pem(cert),
+    name,
+    publicKey,
+    cert: signed(name, valid, publicKey, authorityExtensions(id, endorses ? 1 : 0)),
     issue(options) {
       const leaf = generateKeyPairSync('ec', { namedCurve: 'P-256' });
       const usages = options.usages.map((usage) => objectId(USAGE[usage]));
-      const signed = certificate(
-        options.name,
-        name,
-        validity(options.notBefore, options.notAfter),
-        leaf.publicKey,
-        keys.privateKey,
-        [
-          extension('basicConstraints', true, sequence()),
-          extension('keyUsage', true, bitString(Buffer.of(0b1000_0000), 7)), // digitalSignature
-          extension('extendedKeyUsage', false, sequence(...usages)),
-          extension('subjectAltName', false, sequence(...options.hosts.map(generalName))),
-          extension('subjectKeyId', false, octetString(keyId(leaf.publicKey))),
-          extension('authorityKeyId', false, sequence(context(0, id))),
-        ],
-      );
-      return { cert: pem(signed), key: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+      const cert = signed(options.name, options, leaf.publicKey, [
+        extension('basicConstraints', true, sequence()),
+        extension('keyUsage', true, bitString(Buffer.of(0b1000_0000), 7)), // digitalSignature
+        extension('extendedKeyUsage', false, sequence(...usages)),
+        extension('subjectAltName', false, sequence(...options.hosts.map(generalName))),
+        extension('subjectKeyId', false, octetString(keyId(leaf.publicKey))),
+        extension('authorityKeyId', false, sequence(context(0, id))),
+      ]);
+      return { cert, key: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
     },
+    endorse: (other, until) =>
+      signed(other.name, until, other.publicKey, [
+        ...authorityExtensions(keyId(other.publicKey), 0),
+        extension('authorityKeyId', false, sequence(context(0, id))),
+      ]),
   };
 }
 
-const validity = (from: Date, to: Date): Buffer => sequence(time(from), time(to));
+/** @param below how many CAs may stand between it and a leaf. */
+const authorityExtensions = (id: Buffer, below: 0 | 1): readonly Buffer[] => [
+  extension('basicConstraints', true, sequence(boolean(true), integer(Buffer.of(below)))),
+  extension('keyUsage', true, bitString(Buffer.of(0b0000_0110), 1)), // keyCertSign, cRLSign
+  extension('subjectKeyId', false, octetString(id)),
+];
 
 const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
 
-/** RFC 7093, method 1: any digest of the key does. */
-const keyId = (key: KeyObject): Buffer => createHash('sha256').update(spki(key)).digest().subarray(0, 20);
+/** What a public key is called in certificates (RFC 7093, method 1: any digest of the key does). */
+export const keyId = (key: KeyObject): Buffer => createHash('sha256').update(spki(key)).digest().subarray(0, 20);
 
 const distinguishedName = (commonName: string): Buffer =>
   sequence(set(sequence(objectId(COMMON_NAME), utf8String(commonName))));

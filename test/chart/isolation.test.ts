@@ -62,8 +62,18 @@ describe("the gateway's rights", () => {
     ]);
     expect(only(within(manifests, 'mcp'), 'Role').rules).to.deep.equal([
       { apiGroups: ['forgejo-mcp-operator.dev'], resources: ['mcpservers'], verbs: ['list', 'watch'] },
+      {
+        apiGroups: ['coordination.k8s.io'],
+        resources: ['leases'],
+        verbs: ['create', 'delete', 'get', 'list', 'update', 'watch'],
+      },
     ]);
     expect(only(within(manifests, SESSIONS), 'Role').rules).to.deep.equal([
+      {
+        apiGroups: ['forgejo-mcp-operator.dev'],
+        resources: ['mcpsessions'],
+        verbs: ['create', 'get', 'list', 'update'],
+      },
       { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },
       { apiGroups: [''], resources: ['configmaps'], resourceNames: ['forgejo-mcp-sessions'], verbs: ['get'] },
@@ -228,8 +238,12 @@ describe('network policies', () => {
     expect(spec.podSelector).to.deep.equal({ matchLabels: GATEWAY });
     expect(only(manifests, 'Deployment').spec.template.metadata.labels).to.include(GATEWAY);
     expect(spec.policyTypes).to.deep.equal(['Ingress']);
-    const [http, proxy, ops] = spec.ingress;
-    expect(spec.ingress).to.have.length(3);
+    const [http, proxy, peers, ops] = spec.ingress;
+    expect(spec.ingress).to.have.length(4);
+    expect(peers).to.deep.equal({
+      ports: [{ protocol: 'TCP', port: 8444 }],
+      from: [{ podSelector: { matchLabels: GATEWAY } }],
+    });
     expect(http).to.deep.equal({ ports: [{ protocol: 'TCP', port: 8080 }] });
     expect(proxy.ports).to.deep.equal([{ protocol: 'TCP', port: 8443 }]);
     expect(proxy.from).to.have.length(1);
@@ -247,14 +261,17 @@ describe('network policies', () => {
     );
     const { spec } = only(narrowed, 'NetworkPolicy', 'forgejo-mcp-gateway');
     const test = only(narrowed, 'Pod').metadata.labels ?? {};
-    for (const at of [0, 2]) {
+    for (const at of [0, 3]) {
       expect(spec.ingress[at].from).to.deep.include(peer);
       expect(spec.ingress[at].from.some((one: any) => one.podSelector && selects(one.podSelector, test))).to.equal(
         true,
       );
     }
     expect(spec.policyTypes).to.deep.equal(['Ingress', 'Egress']);
-    expect(spec.egress).to.deep.equal([{ to: [peer] }]);
+    expect(spec.egress).to.deep.equal([
+      { to: [peer] },
+      { to: [{ podSelector: { matchLabels: GATEWAY } }], ports: [{ protocol: 'TCP', port: 8444 }] },
+    ]);
   });
 
   it('are left out as told', () => {

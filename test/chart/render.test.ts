@@ -9,13 +9,18 @@ import { loadConfig, type Config } from '../../src/config/load';
 import { bearer, of, configFile, minimal, names, only, withMore, within } from '../support/chart';
 import { CHART, helm, prepareHelm, render, type Manifest } from '../support/helm';
 
-/** The gateway's own reading of the file that the chart gives it. */
+/** The gateway's own reading of what the chart gives it. */
 async function gatewayConfig(manifests: readonly Manifest[]): Promise<Config> {
   const folder = await mkdtemp(join(tmpdir(), 'fmo-chart-'));
   try {
     const file = join(folder, 'config.yaml');
     await writeFile(file, configFile(manifests));
-    return await loadConfig({ file, env: {} });
+    const env = Object.fromEntries(
+      (gateway(manifests).env as { name: string; value?: string }[])
+        .filter(({ name }) => name.startsWith('FMO_'))
+        .map(({ name, value = '' }) => [name, value.replace('$(POD_IP)', '10.0.0.7')]),
+    );
+    return await loadConfig({ file, env });
   } finally {
     await rm(folder, { recursive: true });
   }
@@ -96,7 +101,7 @@ describe('the chart with the least values', () => {
         port.containerPort,
       ]),
     );
-    expect(ports).to.deep.equal({ http: 8080, proxy: 8443, ops: 9090 });
+    expect(ports).to.deep.equal({ http: 8080, proxy: 8443, peers: 8444, ops: 9090 });
   });
 
   it('mounts the files that the configuration names', async () => {
@@ -107,6 +112,7 @@ describe('the chart with the least values', () => {
     expect(mounts).to.deep.equal([
       'config /etc/forgejo-mcp-operator/config.yaml',
       'keys /etc/forgejo-mcp-operator/keys',
+      'peers /etc/forgejo-mcp-operator/peers',
       'oauth /etc/forgejo-mcp-operator/oauth',
       'data /var/lib/forgejo-mcp-operator',
       'tmp /tmp',
@@ -151,10 +157,14 @@ describe('the chart with the least values', () => {
     for (const value of Object.values(secret.data as Record<string, string>)) expect(others).not.to.include(value);
   });
 
-  it('runs one gateway, never two at once, as the restricted profile demands', () => {
+  it('runs as many gateways as wanted, one more before one less, as the restricted profile demands', () => {
     const { spec } = only(manifests, 'Deployment');
     expect(spec.replicas).to.equal(1);
-    expect(spec.strategy).to.deep.equal({ type: 'Recreate' });
+    expect(only(of('gateway', render(withMore({ gateway: { replicas: 3 } }))), 'Deployment').spec.replicas).to.equal(3);
+    expect(spec.strategy).to.deep.equal({
+      type: 'RollingUpdate',
+      rollingUpdate: { maxSurge: 1, maxUnavailable: 0 },
+    });
     const pod = spec.template.spec;
     expect(pod.securityContext).to.deep.equal({
       runAsNonRoot: true,
@@ -175,6 +185,15 @@ describe('the chart with the least values', () => {
     expect(pod.volumes).to.deep.equal([
       { name: 'config', configMap: { name: 'forgejo-mcp-gateway' } },
       { name: 'keys', secret: { secretName: 'forgejo-mcp-keys', defaultMode: 0o440 } },
+      {
+        name: 'peers',
+        secret: {
+          secretName: 'forgejo-mcp-peers',
+          optional: true,
+          defaultMode: 0o440,
+          items: ['ca.crt', 'tls.crt', 'tls.key'].map((key) => ({ key, path: key })),
+        },
+      },
       { name: 'oauth', secret: { secretName: 'forge-applications', defaultMode: 0o440 } },
       { name: 'data', emptyDir: { sizeLimit: '256Mi' } },
       { name: 'tmp', emptyDir: { sizeLimit: '64Mi' } },
@@ -314,6 +333,8 @@ describe('the values', () => {
       ],
     });
     expect(gateway(manifests).env).to.deep.equal([
+      { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
+      { name: 'FMO_REPLICAS_ADDRESS', value: '$(POD_IP):8444' },
       { name: 'NODE_EXTRA_CA_CERTS', value: '/etc/forgejo-mcp-operator/ca/ca.crt' },
       { name: 'HTTPS_PROXY', value: 'http://proxy:3128' },
     ]);
@@ -458,6 +479,7 @@ describe('logging in', () => {
     expect((pod.volumes as { name: string }[]).map(({ name }) => name)).to.deep.equal([
       'config',
       'keys',
+      'peers',
       'data',
       'tmp',
     ]);

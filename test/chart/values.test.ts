@@ -54,8 +54,11 @@ describe('values that cannot work are refused, all at once, with what to do', ()
       { servers: { a: {} }, defaultServer: 'b' },
       'defaultServer "b" is none of servers (a)',
     ],
-    ['two gateways', { gateway: { replicas: 2 } }, 'gateway.replicas is 2, but this version holds sessions in memory'],
-    ['no gateway', { gateway: { replicas: 0 } }, 'gateway.replicas is 0'],
+    [
+      'several gateways without an operator',
+      { gateway: { replicas: 2 }, operator: { replicas: 0 } },
+      'operator.replicas is 0 with several gateways',
+    ],
     [
       'a service account without a name',
       { serviceAccount: { create: false } },

@@ -82,8 +82,9 @@ describe('the gateway under load', () => {
     const before = await quiet(app);
     await many(200);
     const after = await quiet(app);
-    expect(after.pods).to.equal(before.pods);
-    expect(after.sessions).to.equal(before.sessions);
+    // One of an earlier test may have come to sleep since.
+    expect(after.pods).to.be.at.most(before.pods);
+    expect(after.sessions).to.be.at.most(before.sessions);
     expect(after.descriptors, 'open descriptors').to.be.at.most(before.descriptors + 4);
     expect(after.sockets, 'sockets').to.be.at.most(before.sockets + 4);
     expect(after.timers, 'timers').to.be.at.most(before.timers + 4);

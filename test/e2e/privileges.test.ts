@@ -46,7 +46,13 @@ const HOLDERS: readonly Holder[] = [
       { in: 'sessions', resource: 'pods', verbs: ['create', 'delete', 'list', 'watch'] },
       { in: 'sessions', resource: 'pods/attach', verbs: ['get'], inside: ['create'] },
       { in: 'sessions', resource: 'configmaps', verbs: ['get'], names: ['sessions'] },
+      { in: 'sessions', resource: 'mcpsessions.forgejo-mcp-operator.dev', verbs: ['create', 'get', 'list', 'update'] },
       { in: 'release', resource: 'mcpservers.forgejo-mcp-operator.dev', verbs: ['list', 'watch'] },
+      {
+        in: 'release',
+        resource: 'leases.coordination.k8s.io',
+        verbs: ['create', 'delete', 'get', 'list', 'update', 'watch'],
+      },
       { in: 'logins', resource: 'secrets', verbs: ['create', 'delete', 'get', 'list', 'update'] },
       { in: 'logins', resource: 'leases.coordination.k8s.io', verbs: ['create', 'get', 'update'] },
     ],
@@ -194,7 +200,6 @@ const NEVER: readonly Right[] = [
 /** What only the operator may, of all that an install's accounts are asked for here. */
 const NEVER_OF_THE_GATEWAY: readonly Right[] = [
   { in: 'cluster', resource: 'namespaces', verbs: ['get', 'list', 'create', 'update', 'patch', 'delete'] },
-  { in: 'release', resource: 'leases.coordination.k8s.io', verbs: ['delete'] },
 ];
 
 /** What every service account of a cluster may: ask about itself, and read the cluster's certificate authorities. */

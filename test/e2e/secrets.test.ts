@@ -62,7 +62,8 @@ describe('what the gateway writes', () => {
   });
 
   it('has none in Kubernetes: pods, events, ConfigMaps, Services, Leases and the like, of all three namespaces', async () => {
-    const kinds = 'pods,events,configmaps,services,serviceaccounts,leases,deployments,replicasets,networkpolicies';
+    const kinds =
+      'pods,events,configmaps,services,serviceaccounts,leases,deployments,replicasets,networkpolicies,mcpsessions,mcpservers';
     for (const namespace of [app.namespace, app.sessionsNamespace, app.recordsNamespace]) {
       const objects = await app.kubectl('get', kinds, '-n', namespace, '-o', 'json');
       holdsNone(`namespace ${namespace}`, objects);

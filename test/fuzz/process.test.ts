@@ -89,8 +89,10 @@ describe('the program, whatever clients do', function () {
   };
 
   const descriptors = async (): Promise<number> => (await readdir(`/proc/${program.pid}/fd`)).length;
-  const children = async (): Promise<string> =>
-    (await readFile(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8')).trim();
+  const children = async (): Promise<string> => {
+    alive();
+    return (await readFile(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8')).trim();
+  };
 
   it('stays up, answers as it should, and gives back children and descriptors', async () => {
     let before: number | undefined;

@@ -1,60 +1,19 @@
 /** The credential proxy under load and before a forge that misbehaves. */
-import { createHash, randomBytes } from 'node:crypto';
-import { request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Agent, request as httpRequest, type ClientRequest, type IncomingMessage } from 'node:http';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { expect } from 'chai';
-import { heldBytes } from '../support/memory';
 import { json, type ProxyFixture, StandInForge, startProxy } from '../support/proxy';
 import { until } from '../support/until';
+import { blocks, digest, growth, MIB } from '../support/volume';
 
-const MIB = 1024 * 1024;
 const FILE = '/api/v1/repos/o/r/raw/big.bin';
 const ASSETS = '/api/v1/repos/o/r/releases/1/assets';
 const HEAD =
   'Content-Disposition: form-data; name="attachment"; filename="big.bin"\r\nContent-Type: application/zip\r\n\r\n';
-
-/** `count` MiB of a repeating block, and the digest of them all. */
-function blocks(count: number): { stream: () => Readable; digest: string } {
-  const block = randomBytes(MIB);
-  const hash = createHash('sha256');
-  for (let i = 0; i < count; i++) hash.update(block);
-  return {
-    stream: () =>
-      Readable.from(
-        (function* () {
-          for (let i = 0; i < count; i++) yield block;
-        })(),
-        { objectMode: false },
-      ),
-    digest: hash.digest('hex'),
-  };
-}
-
-async function digest(stream: Readable): Promise<{ length: number; digest: string }> {
-  const hash = createHash('sha256');
-  let length = 0;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    length += chunk.length;
-  }
-  return { length, digest: hash.digest('hex') };
-}
-
-/** The most that the process held beyond what it held before, in MiB, while `work` ran: what a collection leaves, looked at again and again. */
-async function growth(work: () => Promise<void>): Promise<number> {
-  const before = heldBytes();
-  let most = before;
-  const timer = setInterval(() => (most = Math.max(most, heldBytes())), 400);
-  try {
-    await work();
-  } finally {
-    clearInterval(timer);
-  }
-  return (most - before) / MIB;
-}
 
 describe('credential proxy: streams and faults', function () {
   this.timeout(180_000);
@@ -110,6 +69,30 @@ describe('credential proxy: streams and faults', function () {
       expect(await digest(response)).to.deep.equal({ length: 100 * MIB, digest: sent.digest });
     });
     expect(grown).to.be.lessThan(24);
+  });
+
+  it('lets downloads end when it closes, and takes nothing new; then no connection keeps it, though children would keep theirs', async () => {
+    await patient();
+    let rest: () => void = () => undefined;
+    forge.stream = (_request, response) => {
+      response.writeHead(200, { 'content-length': '10' }).write('begun');
+      rest = () => void response.end(' over');
+      return true;
+    };
+    const agent = new Agent({ keepAlive: true });
+    const request = httpRequest({
+      ...{ host: '127.0.0.1', port: proxy.port, path: FILE, agent },
+      headers: { authorization: `token ${proxy.capability()}` },
+    });
+    request.end();
+    const response = await answered(request);
+    const closing = proxy.proxy.close(60_000);
+    const refused = await answered(open(FILE).end()).catch((error: unknown) => error);
+    expect(refused).to.have.property('code', 'ECONNREFUSED');
+    rest();
+    expect(await text(response)).to.equal('begun over');
+    await closing;
+    agent.destroy();
   });
 
   it('hands 100 MiB up intact in constant memory, as binary and as a form', async () => {

@@ -1,98 +1,31 @@
 /** Two gateways that share their sessions' records: whichever of them a request reaches, it is served. Real HTTP, real TLS between them; children are fakes. */
 import { expect } from 'chai';
-import { randomBytes } from 'node:crypto';
-import { systemClock } from '../../src/clock';
-import { elsewhereBy } from '../../src/compose/replicas';
 import { AppError } from '../../src/errors';
-import { Certificates } from '../../src/peers/certificates';
-import type { PeerListener, Peers } from '../../src/peers/contract';
-import { openPeerListener } from '../../src/peers/listener';
-import { createPeers } from '../../src/peers/peers';
-import { SessionIds } from '../../src/sessions/ids';
-import type { ChildPlace, SessionRecord } from '../../src/sessions/ports';
-import { ask, type GatewayApp, open as openAt, startApp, stream as streamOf } from '../support/gateway-app';
-import { MemoryStore } from '../support/memory-store';
-import { Authority, SecretFolder } from '../support/peer-certificates';
-import { keptLog } from '../support/silent-log';
-
-const authority = new Authority();
+import { ask, open as openAt, stream as streamOf } from '../support/gateway-app';
+import { until } from '../support/until';
+import { Install, type SharedGateway } from '../support/several-gateways';
 
 describe('sessions of two gateways', function () {
   this.timeout(60_000);
 
-  /** A gateway of the two. */
-  class Gateway {
-    readonly name = `gateway-${randomBytes(8).toString('hex')}`;
-    readonly secret = new SecretFolder();
-    readonly discarded: ChildPlace[] = [];
-    app!: GatewayApp;
-    peers!: Peers;
-    listener!: PeerListener;
-    isDead = false;
-
-    async start(ids: SessionIds, records: Map<string, SessionRecord>): Promise<void> {
-      this.secret.write(authority.issue());
-      const certificates = new Certificates({ folder: this.secret.path, clock: systemClock, log: keptLog() });
-      await certificates.start();
-      certificates.stop(); // they do not change
-      this.peers = createPeers({ self: this.name, certificates, clock: systemClock, limits: { connectMs: 1_000 } });
-      const replicas = {
-        addressOf: async (name: string) => {
-          const one = all.find((gateway) => gateway.name === name);
-          return one === undefined ? undefined : `127.0.0.1:${String(one.listener.port)}`;
-        },
-        isAlive: async (name: string) => all.some((gateway) => gateway.name === name && !gateway.isDead),
-      };
-      this.app = await startApp({
-        shared: {
-          ids,
-          store: new MemoryStore(this.name, records),
-          holders: { self: this.name, isSure: true, isAlive: replicas.isAlive },
-          discard: async (child) => void this.discarded.push(child),
-          elsewhere: elsewhereBy(this.peers, replicas, systemClock),
-        },
-      });
-      const { registry, serve } = this.app;
-      this.listener = await openPeerListener({
-        self: this.name,
-        listen: { address: '127.0.0.1', port: 0 },
-        certificates,
-        service: { holds: (name, generation) => registry.holds(name, generation), handlers: { mcp: serve } },
-      });
-    }
-
-    async stop(): Promise<void> {
-      this.peers.close();
-      await this.listener.close(0);
-      await this.app.close();
-      this.secret.remove();
-    }
-  }
-
-  let all: Gateway[];
-  let a: Gateway;
-  let b: Gateway;
-  let records: Map<string, SessionRecord>;
+  let install: Install;
+  let a: SharedGateway;
+  let b: SharedGateway;
 
   beforeEach(async () => {
-    all = [new Gateway(), new Gateway()];
-    [a, b] = all as [Gateway, Gateway];
-    records = new Map();
-    const ids = new SessionIds([randomBytes(32)]);
-    for (const one of all) await one.start(ids, records);
+    install = await Install.of(2);
+    [a, b] = install.gateways as [SharedGateway, SharedGateway];
   });
-  afterEach(async () => {
-    for (const one of all) await one.stop();
-  });
+  afterEach(() => install.stop());
 
-  const open = ({ app }: Gateway): Promise<string> => openAt(app);
-  const call = ({ app }: Gateway, id: string, rpc: number | string = 1, headers: Record<string, string> = {}) =>
+  const open = ({ app }: SharedGateway): Promise<string> => openAt(app);
+  const call = ({ app }: SharedGateway, id: string, rpc: number | string = 1, headers: Record<string, string> = {}) =>
     ask(app, {
       headers: { 'mcp-session-id': id, ...headers },
       body: { jsonrpc: '2.0', id: rpc, method: 'tools/list', params: { text: 'a\u2028b 👩‍👩‍👧' } },
     });
   /** The children that a gateway started. */
-  const children = ({ app }: Gateway): number => app.children.length;
+  const children = ({ app }: SharedGateway): number => app.children.length;
 
   it('are served by both: calls, notifications, GET streams and DELETE go to the one that has the session', async () => {
     const id = await open(a);
@@ -116,7 +49,7 @@ describe('sessions of two gateways', function () {
 
   it('answer as ever who may not have them, at either gateway: 401, 403, 410 and 404', async () => {
     const id = await open(a);
-    for (const gateway of all) {
+    for (const gateway of install.gateways) {
       expect((await call(gateway, id, 1, { authorization: '' })).status).to.equal(401);
       expect((await call(gateway, id, 1, { authorization: 'Bearer bob' })).status).to.equal(403);
       expect((await call(gateway, 'f'.repeat(48))).status).to.equal(410);
@@ -131,27 +64,57 @@ describe('sessions of two gateways', function () {
 
   it('go on with another child when their gateway is dead, whose child is removed first', async () => {
     const id = await open(a);
-    const [record] = records.values();
+    const [record] = install.records.values();
     const child = { instance: 'its-pod' };
-    records.set(record?.name ?? '', { ...record, child });
+    install.records.set(record?.name ?? '', { ...record, child });
     a.isDead = true;
-    await a.listener.close(0);
+    await a.vanish();
     expect((await call(b, id)).status).to.equal(200);
     expect([b.discarded, children(b)]).to.deep.equal([[child], 1]);
-    expect([...records.values()][0]).to.include({ holder: b.name, state: 'active' });
+    expect([...install.records.values()][0]).to.include({ holder: b.name, state: 'active' });
     // The one that was believed dead learns it by its next write, and then sends what it gets to the other.
     await a.app.registry.stop(0);
-    expect([...records.values()][0], 'nothing of it was changed').to.include({ holder: b.name, state: 'active' });
+    expect([...install.records.values()][0], 'nothing of it was changed').to.include({
+      holder: b.name,
+      state: 'active',
+    });
   });
 
   it('are answered 503 with Retry-After, and stay, while their gateway lives and cannot be reached', async () => {
     const id = await open(a);
-    await a.listener.close(0);
+    await a.vanish();
     const answer = await call(b, id);
     expect(answer.status).to.equal(503);
     expect(Number(answer.headers['retry-after'])).to.be.above(0);
     expect((await call(a, id)).status).to.equal(200);
     expect(children(b)).to.equal(0);
+  });
+
+  it('wait until it is known that their gateway is dead: a hundred calls at once are answered by another, none is refused', async () => {
+    const patient = await install.join({}, 60_000);
+    const id = await open(a);
+    await a.vanish();
+    const calling = [...Array(100).keys()].map((n) => call(patient, id, n));
+    await until('they were tried', async () => patient.addressed.length >= 200);
+    a.isDead = true;
+    const answers = await Promise.all(calling);
+    expect(answers.map(({ json }) => (json as { id: number }).id)).to.deep.equal([...Array(100).keys()]);
+    expect(children(patient)).to.equal(1);
+  });
+
+  it('are served by whoever was quicker when two others take them over at once: 200 of each call', async () => {
+    const c = await install.join();
+    for (let round = 0; round < 10; round += 1) {
+      const id = await open(a);
+      const name = [...install.records.keys()].at(-1) ?? '';
+      const record = install.records.get(name);
+      if (record === undefined) throw new AppError('INTERNAL', 'no record');
+      install.records.set(name, { ...record, holder: 'gateway-0000000000000000' });
+      const answers = await Promise.all([b, c, b, c, b, c].map((gateway, n) => call(gateway, id, n)));
+      expect(answers.map(({ status }) => status)).to.deep.equal(Array(6).fill(200));
+      expect(['b', 'c'].filter((_, at) => install.records.get(name)?.holder === [b, c][at]?.name)).to.have.length(1);
+    }
+    expect(children(b) + children(c)).to.equal(10);
   });
 
   it('say that a call may have happened when their gateway dies within it: 502, and it is not made again', async () => {

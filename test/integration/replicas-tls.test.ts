@@ -169,9 +169,14 @@ describe('mutual TLS between replicas', () => {
         { ...right, [HEADERS.address]: 'evil.example' },
         { ...right, [HEADERS.from]: 'evil' },
       ];
+      const { [HEADERS.session]: _session, [HEADERS.epoch]: _epoch, ...noSession } = right;
+      const byName = { ...noSession, [HEADERS.channel]: 'stateless' };
+      wrong.push({ ...byName, [HEADERS.to]: replicaName() }, { ...byName, [HEADERS.channel]: 'forge' });
+      wrong.push({ ...byName, [HEADERS.channel]: 'sse' }); // this replica of the test serves no such requests
       for (const headers of wrong) expect(await intrude({ ...files, headers }), JSON.stringify(headers)).to.equal(421);
       expect(asked).to.equal(0);
       expect(await intrude({ ...files, headers: right })).to.equal(200);
+      expect(await intrude({ ...files, headers: byName })).to.equal(200);
     });
   });
 

@@ -122,7 +122,7 @@ class Gateways {
           ...common,
           backend: { adopt: async (spec, signal) => kept(await backend.adopt(spec, signal)) },
         }),
-        elsewhere: { send: async () => 'again' },
+        elsewhere: { send: async () => 'again', wait: async () => false, now: () => 0 },
       },
     });
     this.#undo.push(async () => {

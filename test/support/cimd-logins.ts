@@ -2,6 +2,7 @@
  * Whole logins by a client ID metadata document, in a network namespace of the test's own: a public host serves the document over https there, beside a
  * gateway that believes the test's authority, a real forge, and the clients.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +46,7 @@ export async function cimdLogins(): Promise<CimdLogins> {
   // What is not built yet is built here, where there is a way to the registries.
   await Promise.all((['forge', 'forgejo-mcp-rs', 'python-client'] as const).map(peerFolder));
   const folder = mkdtempSync(join(tmpdir(), 'fmo-cimd-logins-'));
-  const { ca, cert, key } = createCertificate([DOCUMENT_HOST]);
+  const { ca, cert, key } = createCertificate([DOCUMENT_HOST], [randomBytes(32)]);
   for (const [name, pem] of Object.entries({ ca, cert, key })) writeFileSync(join(folder, name), pem, { mode: 0o600 });
   const namespace = await Namespace.start({
     program: 'cimd-logins-namespace.ts',

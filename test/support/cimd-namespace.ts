@@ -2,6 +2,7 @@
  * Runs inside of a network namespace that has nothing but a loopback device with public addresses on it: an https host, places that must never be
  * connected to, a name server, and the real fetch of client metadata documents. `cimd.ts` starts it and tells it what to try.
  */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -26,7 +27,7 @@ const HOST = 'client.test-host.org';
 let attempt: Attempt;
 let report: Report;
 
-const tls = createCertificate([HOST, 'other.test-host.org', 'deaf.test-host.org']);
+const tls = createCertificate([HOST, 'other.test-host.org', 'deaf.test-host.org'], [randomBytes(32)]);
 
 /** The host of the documents, as the attempt wants it. */
 function answer(req: IncomingMessage, res: ServerResponse): void {

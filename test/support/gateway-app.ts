@@ -14,6 +14,7 @@ import { createApp, type AppOptions } from '../../src/http/app';
 import { listen, type Listener } from '../../src/http/listener';
 import { BodyReader } from '../../src/http/mcp/body';
 import type { Elsewhere } from '../../src/http/mcp/elsewhere';
+import type { Gateways } from '../../src/http/mcp/gateways';
 import { KeptStreams, type ReplayLimits } from '../../src/http/mcp/session-streams';
 import { SseConnections, type SseLimits } from '../../src/http/mcp/sse-connections';
 import { Streams } from '../../src/http/mcp/stream';
@@ -23,7 +24,7 @@ import type { SpawnRequest } from '../../src/sessions/ports';
 import { MemoryStore } from './memory-store';
 import { stateSeal } from './state-seal';
 import { ALL_VERSIONS } from '../../src/bridge/versions';
-import { StatelessTable } from '../../src/sessions/stateless';
+import { type StatelessOptions, StatelessTable } from '../../src/sessions/stateless';
 import { Registry, type RegistryOptions } from '../../src/sessions/registry';
 import { eventsIn, messagesOf, type ServerEvent } from './event-stream';
 import { FakeLink, type Sent } from './fake-link';
@@ -81,9 +82,14 @@ export interface Changes {
   /** Told of each new child, before it is used. */
   readonly child?: (link: FakeLink, request: SpawnRequest) => void;
   readonly observer?: Partial<ChannelObserver>;
-  /** Its store, its name in it, who else lives, and the way to them, where several share one. */
+  /** Its store, its name in it, who else lives, and the ways to them, where several share one. */
   readonly shared?: Pick<RegistryOptions, 'ids' | 'holders' | 'discard'> &
-    Partial<Pick<RegistryOptions, 'spawn' | 'adopt'>> & { store: MemoryStore; elsewhere: Elsewhere };
+    Partial<Pick<StatelessOptions, 'seal' | 'owns'>> &
+    Partial<Pick<RegistryOptions, 'spawn' | 'adopt'>> & {
+      store: MemoryStore;
+      elsewhere: Elsewhere;
+      gateways?: Gateways;
+    };
   /** Replaces the start of a child. */
   readonly spawn?: (signal: AbortSignal) => Promise<void>;
 }
@@ -94,6 +100,7 @@ export interface GatewayApp {
   /** What serves requests, for another listener. */
   readonly serve: RequestListener;
   readonly registry: Registry;
+  readonly stateless: StatelessTable;
   readonly store: MemoryStore;
   readonly log: KeptLog;
   readonly streams: Streams;
@@ -183,8 +190,9 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
   const stateless = new StatelessTable({
     sessions: registry,
     clock: systemClock,
-    seal: stateSeal(),
+    seal: changes.shared?.seal ?? stateSeal(),
     versions: ALL_VERSIONS,
+    ...(changes.shared?.owns === undefined ? {} : { owns: changes.shared.owns }),
   });
   const sse = new SseConnections({ maxPerUser: 10, maxTotal: 200, initializeMs: 30_000, ...changes.sse });
   const app = createApp({
@@ -205,6 +213,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     mcp: {
       sessions: registry,
       ...(changes.shared === undefined ? {} : { elsewhere: changes.shared.elsewhere }),
+      ...(changes.shared?.gateways === undefined ? {} : { gateways: changes.shared.gateways }),
       stateless,
       bodies,
       streams,
@@ -228,6 +237,7 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     url: listener.url,
     serve: app,
     registry,
+    stateless,
     store,
     log,
     streams,

@@ -207,6 +207,30 @@ export class Installed {
     await onNode(['nsenter', '-t', await this.gatewayPid(), '-n', 'ss', '-K', 'dst', api, 'dport', '=', '443']);
   }
 
+  /** Sends a signal to the process of a gateway: the only one, or that of a pod. One that is killed starts again in the same pod. */
+  async signalGateway(signal: 'KILL' | 'STOP' | 'CONT', pod?: string): Promise<void> {
+    await onNode(['kill', `-${signal}`, await this.gatewayPid(pod)]);
+  }
+
+  /** As many gateways as told; resolves once they serve, and no other does. */
+  async scaleGateways(replicas: number): Promise<void> {
+    const deployment = `deployment/${this.release}-gateway`;
+    await this.kubectl('-n', this.namespace, 'scale', deployment, `--replicas=${String(replicas)}`);
+    await this.kubectl('-n', this.namespace, 'rollout', 'status', deployment, '--timeout=120s');
+    await until('nobody else serves', async () => (await this.gatewayPods()).length === replicas, 90_000);
+    await this.reachable();
+  }
+
+  /** The names of the gateways' pods, terminating ones too. */
+  async gatewayPods(): Promise<string[]> {
+    const selector = `app.kubernetes.io/instance=${this.release},app.kubernetes.io/component=gateway`;
+    const found = await this.kubectl('-n', this.namespace, 'get', 'pods', '-l', selector, '-o', 'name');
+    return found
+      .split('\n')
+      .filter((name) => name !== '')
+      .map((name) => name.replace('pod/', ''));
+  }
+
   restart(component: Component): Promise<void> {
     return restart(component);
   }
@@ -237,10 +261,10 @@ export class Installed {
   }
 
   /** The gateway's main process, as the node sees it. */
-  private async gatewayPid(): Promise<string> {
-    const path = '{.items[0].status.containerStatuses[0].containerID}';
-    const selector = `app.kubernetes.io/instance=${this.release},app.kubernetes.io/component=gateway`;
-    const id = await kubectl(['get', 'pods', '-n', this.namespace, '-l', selector, '-o', `jsonpath=${path}`]);
+  private async gatewayPid(pod?: string): Promise<string> {
+    const [name = ''] = pod === undefined ? await this.gatewayPods() : [pod];
+    const { status } = await get('pod', name, this.namespace);
+    const id = String(status.containerStatuses[0].containerID);
     const tasks = await onNode(['ctr', 'tasks', 'ls']);
     const task = tasks.split('\n').find((line) => line.startsWith(id.replace('containerd://', '')));
     if (task === undefined) throw new Error('the gateway has no task');

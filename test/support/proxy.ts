@@ -11,6 +11,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { systemClock } from '../../src/clock';
 import type { ForgejoSpec, ServerPolicy } from '../../src/config/server';
 import { AppError } from '../../src/errors';
+import type { ProxyKeys } from '../../src/forgejo/capability';
 import type { FindProxySession, ProxyEvent, ProxySession } from '../../src/forgejo/contract';
 import type { CredentialProxyOptions } from '../../src/forgejo/proxy/options';
 import { createCredentialProxy, type CredentialProxy } from '../../src/forgejo/proxy/proxy';
@@ -127,6 +128,8 @@ export interface ProxyFixture {
   readonly port: number;
   readonly sessions: Map<string, ProxySession>;
   readonly events: ProxyEvent[];
+  /** Requests that began and are neither over nor sent on, and how many were sent on. */
+  readonly told: { inFlight: number; sentOn: number };
   readonly log: readonly string[];
   /** Grants whose token the forge refused. */
   readonly refused: string[];
@@ -143,8 +146,10 @@ export interface ProxyFixture {
 }
 
 export interface FixtureOptions extends Partial<
-  Pick<CredentialProxyOptions, 'timeouts' | 'limits' | 'sourceCheck' | 'tls' | 'helpUrl'>
+  Pick<CredentialProxyOptions, 'timeouts' | 'limits' | 'sourceCheck' | 'tls' | 'helpUrl' | 'elsewhere'>
 > {
+  /** A key of its own unless given. */
+  readonly keys?: ProxyKeys;
   readonly forgejo: Partial<ForgejoSpec> & { readonly apiUrl: string };
   readonly policy?: Partial<ServerPolicy>;
   readonly token?: string;
@@ -155,6 +160,7 @@ const OPEN: ServerPolicy = { access: 'write', owners: ['*'], repositories: ['*']
 export async function startProxy(options: FixtureOptions): Promise<ProxyFixture> {
   const sessions = new Map<string, ProxySession>();
   const events: ProxyEvent[] = [];
+  const told = { inFlight: 0, sentOn: 0 };
   const refused: string[] = [];
   const log = keptLog();
   const { forgejo, policy, token, ...rest } = options;
@@ -162,9 +168,9 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     listen: { host: '127.0.0.1', port: 0 },
     tls: { kind: 'plain' },
     sourceCheck: 'auto',
-    ...rest,
     keys: [randomBytes(32)],
-    find: (name) => fixture.lookup(name),
+    ...rest,
+    find: (name, fresh) => fixture.lookup(name, fresh),
     tokens: {
       token: (_grant, _access, signal) => fixture.tokens(signal),
       refused: (grant) => void refused.push(grant),
@@ -172,7 +178,17 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     },
     clock: systemClock,
     logger: log,
-    observer: { started: () => undefined, finished: (event) => void events.push(event) },
+    observer: {
+      started: () => void (told.inFlight += 1),
+      finished: (event) => {
+        told.inFlight -= 1;
+        events.push(event);
+      },
+      sentOn: () => {
+        told.inFlight -= 1;
+        told.sentOn += 1;
+      },
+    },
   });
   const { port } = await proxy.listen();
   const fixture: ProxyFixture = {
@@ -181,6 +197,7 @@ export async function startProxy(options: FixtureOptions): Promise<ProxyFixture>
     port,
     sessions,
     events,
+    told,
     log: log.lines,
     refused,
     lookup: async (name) => sessions.get(name),

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { systemClock } from '../../src/clock';
 import { AppError } from '../../src/errors';
 import { Certificates } from '../../src/peers/certificates';
-import type { Forward, Outcome, PeerListener, PeerObserver, Peers } from '../../src/peers/contract';
+import type { Outcome, PeerListener, PeerObserver, Peers, SessionForward } from '../../src/peers/contract';
 import { forwardedOf, markMisdirected, stripPeerHeaders } from '../../src/peers/forwarded';
 import { openPeerListener } from '../../src/peers/listener';
 import { replicaName } from '../../src/peers/names';
@@ -17,7 +17,7 @@ export const SESSION = 'a'.repeat(40);
 export const EPOCH = 7;
 
 /** How a public request is sent on, beside its target. */
-export type Way = Partial<Omit<Forward, 'target'>> & { readonly signal?: AbortSignal };
+export type Way = Partial<Omit<SessionForward, 'target'>> & { readonly signal?: AbortSignal };
 
 export class Replica {
   readonly name = replicaName();
@@ -82,6 +82,7 @@ export class Replica {
         handlers: {
           mcp: (request, response) => this.serve(request, response),
           forge: (request, response) => this.serve(request, response),
+          stateless: (request, response) => this.serve(request, response),
         },
       },
     });
@@ -112,7 +113,7 @@ export class Replica {
     const { target } = this;
     if (target === undefined) throw new Error('no target');
     const hasBody = request.headers['content-length'] !== undefined || 'transfer-encoding' in request.headers;
-    const forward: Forward = {
+    const forward: SessionForward = {
       channel: 'mcp',
       target,
       session: SESSION,

@@ -11,3 +11,8 @@ export function stateSeal(clock: Pick<Clock, 'wall'> = systemClock, ...keys: rea
   const masters = masterKeys(keys.length === 0 ? [randomBytes(32)] : keys);
   return new StateSeal(new Seal(deriveKeys(masters, 'request-states')), clock);
 }
+
+/** One of several processes with the same key, as {@link stateSeal}. */
+export function stateSealAt(at: string, key: Buffer): StateSeal {
+  return new StateSeal(new Seal(deriveKeys(masterKeys([key]), 'request-states')), systemClock, at);
+}

@@ -36,7 +36,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   'backends/': ['kube/'],
   'tls/': [],
   'operator/': ['kube/', 'resources/', 'tls/', 'peers/names', 'backends/pod/names', 'sessions/ports', 'config/units'],
-  'forgejo/': ['tls/', 'auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
+  'forgejo/': ['tls/', 'peers/forwarded', 'auth/context', 'auth/login/contract', 'stores/contract', 'stores/sealed'],
   'stores/': ['sessions/ports', 'sessions/ids', 'kube/', 'resources/'],
   'config/': [],
   'telemetry/': [

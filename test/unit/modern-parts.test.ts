@@ -6,7 +6,8 @@ import { legacyMeta, metaOf, severityOf } from '../../src/bridge/modern/meta';
 import { readFilter } from '../../src/bridge/modern/modern-watch';
 import { completed, completedAnswer, exactError } from '../../src/bridge/modern/results';
 import { Running } from '../../src/bridge/modern/running';
-import { stateSeal } from '../support/state-seal';
+import type { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal, stateSealAt } from '../support/state-seal';
 import { urlQuestions } from '../../src/bridge/modern/url-elicitation';
 import { parseExact } from '../../src/bridge/json';
 import type { JsonRpcSuccess } from '../../src/bridge/contract';
@@ -49,6 +50,16 @@ describe('the parts of the stateless era', () => {
       const old = stateSeal(clock, key(1)).seal('alice', request, 60, { call: 'c' });
       expect(stateSeal(clock, key(2), key(1)).open('alice', request, old)).to.deep.equal({ call: 'c' });
       expect(stateSeal(clock, key(2)).open('alice', request, old)).to.equal(undefined);
+    });
+
+    it('say in which process the child asked, to every one with the same keys, and to nobody else', () => {
+      const [one, other] = ['one', 'other'].map((at) => stateSealAt(at, key(1))) as [StateSeal, StateSeal];
+      const state = one.seal('alice', request, 60, { call: 'c' });
+      for (const seal of [one, other])
+        expect(seal.open('alice', request, state)).to.deep.equal({ call: 'c', at: 'one' });
+      expect(Buffer.from(state, 'base64url').toString('latin1')).to.not.include('one');
+      const former = stateSeal(new FakeClock(), key(1)).seal('alice', request, 1e9, { call: 'c' });
+      expect(one.open('alice', request, former), 'from before there were several').to.deep.equal({ call: 'c' });
     });
 
     it('never open when a character was changed, cut or added', () => {

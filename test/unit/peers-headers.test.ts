@@ -6,7 +6,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { beginExchange, exchangeOf } from '../../src/http/exchange';
 import type { Outgoing } from '../../src/http/handler';
-import type { Forward } from '../../src/peers/contract';
+import type { Forward, SessionForward } from '../../src/peers/contract';
 import { forwardedOf, rememberForwarded } from '../../src/peers/forwarded';
 import { answerHeaders, requestHeaders, trailers } from '../../src/peers/headers';
 import { replicaName } from '../../src/peers/names';
@@ -16,7 +16,7 @@ import { EPOCH, Replica, SESSION } from '../support/replica';
 import { keptLog } from '../support/silent-log';
 
 const SELF = replicaName();
-const FORWARD: Forward = {
+const FORWARD: SessionForward = {
   channel: 'mcp',
   target: { name: replicaName(), address: '10.0.0.1:9443' },
   session: SESSION,

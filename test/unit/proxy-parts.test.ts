@@ -1,5 +1,5 @@
 /** The credential proxy's parts, each on its own. */
-import { createHash, X509Certificate } from 'node:crypto';
+import { createHash, randomBytes, X509Certificate } from 'node:crypto';
 import { createServer as createTlsServer, get as tlsGet } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -122,7 +122,8 @@ describe('source address', () => {
 });
 
 describe('certificate', () => {
-  const made = createCertificate(['10.43.0.9', 'fd00::9', 'proxy.example', '127.0.0.1']);
+  const keys = [randomBytes(32)] as const;
+  const made = createCertificate(['10.43.0.9', 'fd00::9', 'proxy.example', '127.0.0.1'], keys);
 
   it('is signed by its CA, which signs nothing else, for the names and addresses given', () => {
     const ca = new X509Certificate(made.ca);
@@ -151,7 +152,7 @@ describe('certificate', () => {
       );
     try {
       expect(await ask(made.ca)).to.equal('200');
-      expect(await ask(createCertificate(['127.0.0.1']).ca)).to.equal('refused');
+      expect(await ask(createCertificate(['127.0.0.1'], [randomBytes(32)]).ca)).to.equal('refused');
       expect(await ask()).to.equal('refused');
     } finally {
       server.close();
@@ -159,9 +160,9 @@ describe('certificate', () => {
   });
 
   it('takes dates beyond 2049 and refuses what is neither name nor address', () => {
-    const late = new X509Certificate(createCertificate(['a.example'], 825, Date.UTC(2051, 0, 1)).cert);
+    const late = new X509Certificate(createCertificate(['a.example'], keys, { now: Date.UTC(2051, 0, 1) }).cert);
     expect(late.validFrom).to.include('2050');
-    expect(() => createCertificate(['not a host'])).to.throw(TypeError);
+    expect(() => createCertificate(['not a host'], keys)).to.throw(TypeError);
   });
 });
 

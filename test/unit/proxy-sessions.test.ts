@@ -4,7 +4,7 @@ import type { AuthContext, Choice, Scope } from '../../src/auth/context';
 import type { BackendAddress } from '../../src/backends/contract';
 import type { ServerSpec } from '../../src/config/server';
 import { AppError } from '../../src/errors';
-import type { FindProxySession } from '../../src/forgejo/contract';
+import type { FindProxySession, ProxySession } from '../../src/forgejo/contract';
 import { proxySessions, type GrantNow } from '../../src/spawn';
 import { aRecord } from '../contract/session-store';
 import { recordedSessions } from '../../src/compose/recorded';
@@ -22,6 +22,10 @@ const NOTES: Choice = { owners: ['alice'], repositories: ['alice/notes'] };
 
 const server = (access: 'read' | 'write' = 'write'): ServerSpec =>
   serverSpec({ policy: { access, owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] } });
+
+/** What one may do that is here; undefined of one that is not. */
+const accessOf = (session: Awaited<ReturnType<FindProxySession>>): ProxySession['access'] | undefined =>
+  session === undefined || 'holder' in session ? undefined : session.access;
 
 describe('sessions as the credential proxy sees them', () => {
   let bench: SessionBench;
@@ -66,7 +70,7 @@ describe('sessions as the credential proxy sees them', () => {
           const { name } = await bench.session(oauth(scopes), server(policy));
           grantNow = async () => ({ scopes: granted });
           const wanted = policy === 'write' && scopes === BOTH && granted === BOTH ? 'write' : 'read';
-          expect((await find(name))?.access, `${policy} ${scopes.size} ${granted.size}`).to.equal(wanted);
+          expect(accessOf(await find(name)), `${policy} ${scopes.size} ${granted.size}`).to.equal(wanted);
         }
   });
 
@@ -87,7 +91,7 @@ describe('sessions as the credential proxy sees them', () => {
     const narrowed = Array.from({ length: 50 }, () => find(name));
     (await bench.registry.use({ ...oauth(READ), granted: READ }, server(), id)).release();
     slow[0].resolve({ scopes: BOTH });
-    for (const session of await Promise.all(narrowed)) expect(session?.access).to.equal('read');
+    for (const session of await Promise.all(narrowed)) expect(accessOf(session)).to.equal('read');
     grantNow = () => slow[1].promise;
     const late = Array.from({ length: 50 }, () => find(name));
     await bench.registry.endNamed(name, 'user');
@@ -106,7 +110,7 @@ describe('sessions as the credential proxy sees them', () => {
     const { name } = await bench.session(bearer, server());
     grantNow = async (auth) => auth;
     const found = await find(name);
-    expect(found?.access).to.equal('write');
+    expect(accessOf(found)).to.equal('write');
     expect(found).not.to.have.property('choice');
   });
 });
@@ -245,6 +249,20 @@ describe('sessions of another gateway as the credential proxy sees them', () => 
     expect(await find('f'.repeat(40))).to.equal(undefined);
     store.records.set('f'.repeat(40), { ...starting, name: 'f'.repeat(40), ...(child === undefined ? {} : { child }) });
     expect(await find('f'.repeat(40))).to.include({ instance: 'pod-1' });
+  });
+
+  it('go on to the gateway that has their token, where clients bring it', async () => {
+    const bearer = aRecord({ ...held, name: '1'.repeat(40), mode: 'bearer', holder: 'other', generation: 3 });
+    store.records.set(bearer.name, bearer);
+    grantNow = () => Promise.reject(new AppError('INTERNAL', 'asked for what the other gateway is to ask for'));
+    const { name, grant, userId } = bearer;
+    expect(await find(name)).to.deep.include({ name, grant, userId, holder: 'other', generation: 3 });
+    const { holder: _none, ...given } = bearer;
+    store.records.set(name, given);
+    expect(await find(name), 'believed for two seconds').to.include({ holder: 'other' });
+    expect(await refusal(find(name, true))).to.include({ code: 'FORGE_TOKEN_UNAVAILABLE', retryAfter: 5 });
+    store.records.set(name, { ...bearer, holder: 'third', generation: 4 });
+    expect(await find(name, true)).to.include({ holder: 'third', generation: 4 });
   });
 
   it('cannot be told while the store is away: STORE_UNAVAILABLE, and asked again afterwards', async () => {

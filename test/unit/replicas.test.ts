@@ -76,6 +76,28 @@ describe('what was seen of other replicas’ Leases', () => {
     expect(sightings.tellGone('a')).to.equal(true);
   });
 
+  it('those that live are the ones that have not left and were not told to be gone; silence alone takes nobody out', () => {
+    for (const name of ['c', 'a', 'b', 'left']) sightings.see(lease(name, '1'));
+    sightings.see(lease('nowhere', '1', { address: '' }));
+    sightings.see(lease('left', '2', { isGivenBack: true }));
+    expect(sightings.living()).to.deep.equal(['a', 'b', 'c']);
+    clock.advance(10 * DURATION);
+    expect(sightings.living()).to.deep.equal(['a', 'b', 'c']);
+    sightings.tellGone('b');
+    expect(sightings.living()).to.deep.equal(['a', 'c']);
+    sightings.see(lease('b', '2'));
+    expect(sightings.living(), 'it was only slow').to.deep.equal(['a', 'b', 'c']);
+  });
+
+  it('tells of a bounded number that live, the same ones whatever the order in which they came', () => {
+    const names = Array.from({ length: 250 }, (_, at) => `r${at}`);
+    const other = new Sightings(clock);
+    for (const name of names) sightings.see(lease(name, '1'));
+    for (const name of names.toReversed()) other.see(lease(name, '1'));
+    expect(sightings.living()).to.have.length(100);
+    expect(other.living()).to.deep.equal(sightings.living());
+  });
+
   it('remembers a bounded number of those that are gone, and every one that is not', () => {
     for (let i = 0; i < 3_000; i++) sightings.see(lease(`r${i}`, '1'));
     clock.advance(DURATION);
@@ -245,9 +267,12 @@ describe('replicas with a Lease each', function () {
 
   it('know at once that one has left in order, and its Lease is gone', async () => {
     const [a, b] = [await join(), await join()];
+    await until('both know', async () => a.replicas.living().length + b.replicas.living().length === 4);
+    expect([...a.replicas.living()].sort()).to.deep.equal([a.replicas.self, b.replicas.self].sort());
     await b.replicas.stop();
     await until('it is told', async () => a.gone.length > 0);
     expect(a.gone).to.deep.equal([b.replicas.self]);
+    expect(a.replicas.living()).to.deep.equal([a.replicas.self]);
     expect(await a.replicas.isAlive(b.replicas.self)).to.equal(false);
     expect(await a.replicas.addressOf(b.replicas.self)).to.equal(undefined);
     expect(cluster.get(`${LEASES}/${b.replicas.self}`)).to.equal(undefined);

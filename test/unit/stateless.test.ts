@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import type { AuthContext } from '../../src/auth/context';
 import type { ClientFacts } from '../../src/bridge/modern/meta';
-import { stateSeal } from '../support/state-seal';
+import type { StateSeal } from '../../src/bridge/modern/state';
+import { stateSeal, stateSealAt } from '../support/state-seal';
 import { AppError } from '../../src/errors';
 import type { Sessions, StatelessUse } from '../../src/sessions/ports';
 import type { RegistryOptions } from '../../src/sessions/registry';
@@ -17,14 +18,20 @@ const fine = async (): Promise<void> => undefined;
 describe('sessions of clients that know of none', () => {
   let bench: SessionBench;
   let table: StatelessTable;
+  let seal: StateSeal;
+  /** Keys whose requests go to another process. */
+  const moved = new Set<string>();
 
   function begin(over: Partial<RegistryOptions> = {}, sessions?: (bench: SessionBench) => Sessions): void {
     bench = new SessionBench(over);
+    seal = stateSeal(bench.clock);
+    moved.clear();
     table = new StatelessTable({
       sessions: sessions?.(bench) ?? bench.registry,
       clock: bench.clock,
-      seal: stateSeal(bench.clock),
+      seal,
       versions: ['2026-07-28'],
+      owns: (key) => !moved.has(key),
     });
   }
 
@@ -452,6 +459,26 @@ describe('sessions of clients that know of none', () => {
       expect(table.size).to.equal(0);
     });
 
+    it('are sent away where no other child will come, once theirs has gone as idle, or within a minute after that', async () => {
+      const { key } = table.place(anAuth(), LEGACY, CLIENT, modernRequest(1, 'tools/list'));
+      for (const isEarly of [true, false]) {
+        moved.clear();
+        const used = await use();
+        const one = await listen(used);
+        used.release();
+        if (isEarly) moved.add(key);
+        await settle();
+        expect(one.state.over, 'while there is a child').to.equal(false);
+        bench.clock.advance(330_000);
+        await settle();
+        expect(one.state.over).to.equal(isEarly);
+        moved.add(key);
+        bench.clock.advance(60_000);
+        await settle();
+        expect([one.state.over, one.sink.last.result.resultType, table.size]).to.deep.equal([true, 'complete', 0]);
+      }
+    });
+
     it('are no longer looked after when they go, or have a child again', async () => {
       const used = await use();
       const one = await listen(used);
@@ -475,6 +502,29 @@ describe('sessions of clients that know of none', () => {
       await settle();
       expect([one.state.over, table.size]).to.deep.equal([true, 1]);
     });
+  });
+
+  it('a request belongs where all of its kind do, and where its state was sealed for the same asker', async () => {
+    const request = toolCall(1);
+    const place = (auth = anAuth(), client = CLIENT, asked = request) => table.place(auth, LEGACY, client, asked);
+    const { key } = place();
+    expect(place(anAuth(), CLIENT, modernRequest(2, 'tools/list'))).to.deep.equal({ key });
+    expect(place(anAuth('7', { grant: 'another' })).key).to.not.equal(key);
+    expect(place(anAuth(), { ...CLIENT, capabilities: {} }).key).to.not.equal(key);
+    expect(() => table.place(undefined, LEGACY, CLIENT, request)).to.throw(AppError);
+    const asking = (state: string) => toolCall(2, 'work', { requestState: state });
+    const secret = Buffer.alloc(32, 1);
+    const other = new StatelessTable({
+      ...{ sessions: bench.registry, clock: bench.clock, versions: ['2026-07-28'] },
+      seal: stateSealAt('other', secret),
+    });
+    const asked = (state: string, auth = anAuth()) => other.place(auth, LEGACY, CLIENT, asking(state));
+    const state = stateSealAt('one', secret).seal(key, request, 60, { call: 'c' });
+    expect(asked(state)).to.deep.equal({ key, at: 'one' });
+    expect(asked(state, anAuth('7', { grant: 'another' }))).to.not.have.property('at');
+    expect(asked(`${state}A`)).to.deep.equal({ key });
+    expect(asked('one')).to.deep.equal({ key });
+    expect(bench.starts).to.have.length(0);
   });
 
   it('is refused while the gateway stops: DRAINING', async () => {

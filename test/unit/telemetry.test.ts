@@ -169,6 +169,8 @@ describe('metrics', () => {
     observer.finished(event);
     observer.started();
     observer.finished({ ...event, outcome: 'forwarded', code: undefined, reason: undefined, status: 200 });
+    observer.started();
+    observer.sentOn();
     expect(await value('proxy_requests_in_flight')).to.equal(0);
     expect(
       await value('proxy_requests_total', { method: 'POST', class: 'write', outcome: 'refused', status: 403 }),

@@ -17,13 +17,17 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "url" (printf "https://%s.%s.svc:%s" (include "fmo.proxy" .) .Release.Namespace (include "fmo.port.proxy" .))
     "keyFile" "/etc/forgejo-mcp-operator/keys/capability.key")
   "ops" (dict "listen" (include "fmo.listen" (dict "root" . "port" "ops")))
+  "stop" (dict "readinessDelay" (dig "stop" "readinessDelay" "5s" .Values.config))
   "backend" (dict
     "kind" "pod"
     "namespace" (include "fmo.sessionsNamespace" .)
     "installId" (include "fmo.install" .)
     "owner" (include "fmo.sessionsOwner" .)
     "serversNamespace" .Release.Namespace)
-  "sessions" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
+  "sessions" (dict "driver" "kubernetes" "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
+  "replicas" (dict
+    "listen" (include "fmo.listen" (dict "root" . "port" "peers"))
+    "certificates" "/etc/forgejo-mcp-operator/peers")
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
   "operator" (dict
     "namespace" .Release.Namespace

@@ -50,8 +50,8 @@ What a schema cannot say, or cannot say in words that help. Every fault is repor
 {{- $faults = append $faults (printf "defaultServer is needed with more than one server: which of %s answers at /mcp?" (join ", " $names)) -}}
 {{- end -}}
 
-{{- if ne (int $v.gateway.replicas) 1 -}}
-{{- $faults = append $faults (printf "gateway.replicas is %d, but this version holds sessions in memory: with a second gateway, clients would lose sessions at random. Leave it at 1" (int $v.gateway.replicas)) -}}
+{{- if and (gt (int $v.gateway.replicas) 1) (eq (int $v.operator.replicas) 0) -}}
+{{- $faults = append $faults "operator.replicas is 0 with several gateways: nobody would make the certificates with which they believe each other. Set it to 1 or more" -}}
 {{- end -}}
 {{- if and (not $v.serviceAccount.create) (not $v.serviceAccount.name) -}}
 {{- $faults = append $faults "serviceAccount.name is needed when serviceAccount.create is false" -}}

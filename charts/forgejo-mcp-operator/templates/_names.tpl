@@ -152,4 +152,5 @@ seccompProfile:
 {{/* Container ports, the same everywhere. Egress rules of network policies name numbers: not every plugin resolves names there. */}}
 {{- define "fmo.port.http" -}}8080{{- end -}}
 {{- define "fmo.port.proxy" -}}8443{{- end -}}
+{{- define "fmo.port.peers" -}}8444{{- end -}}
 {{- define "fmo.port.ops" -}}9090{{- end -}}

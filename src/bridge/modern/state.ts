@@ -31,32 +31,38 @@ export interface StateContent {
   readonly round?: number;
   /** The child's own state. */
   readonly child?: string;
+  /** The process whose child asked. */
+  readonly at?: string;
 }
 
 export class StateSeal {
   readonly #sealer: Sealer;
   readonly #clock: Pick<Clock, 'wall'>;
+  readonly #at: string | undefined;
 
-  constructor(sealer: Sealer, clock: Pick<Clock, 'wall'>) {
+  /** @param at names this process, where several seal with the same keys. */
+  constructor(sealer: Sealer, clock: Pick<Clock, 'wall'>, at?: string) {
     this.#sealer = sealer;
     this.#clock = clock;
+    this.#at = at;
   }
 
   /** Seals a state for `audience`, to come back with the same request within `seconds`. */
-  seal(audience: string, request: JsonRpcRequest, seconds: number, content: StateContent): string {
+  seal(audience: string, request: JsonRpcRequest, seconds: number, content: Omit<StateContent, 'at'>): string {
     const until = this.#clock.wall() + seconds * 1000;
-    const text = JSON.stringify({ ...content, until, request: requestDigest(request) });
+    const text = JSON.stringify({ ...content, at: this.#at, until, request: requestDigest(request) });
     return this.#sealer.close({ kind: KIND, name: audience }, Buffer.from(text)).toString('base64url');
   }
 
   /** Opens a state; undefined where it is not ours, was changed, is somebody else's, of another request, or too old. */
   open(audience: string, request: JsonRpcRequest, state: string): StateContent | undefined {
-    const { until, request: digest, call, round, child } = this.#contentOf(audience, state) ?? {};
+    const { until, request: digest, call, round, child, at } = this.#contentOf(audience, state) ?? {};
     if (typeof until !== 'number' || until < this.#clock.wall() || digest !== requestDigest(request)) return undefined;
     return {
       ...(typeof call === 'string' ? { call } : {}),
       ...(typeof round === 'number' ? { round } : {}),
       ...(typeof child === 'string' ? { child } : {}),
+      ...(typeof at === 'string' ? { at } : {}),
     };
   }
 

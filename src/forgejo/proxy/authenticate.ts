@@ -1,7 +1,8 @@
 /** Whose request it is: a capability of ours, of a session that lives, held by the child that has it now, from that child's own address. */
 import type { IncomingMessage } from 'node:http';
 import { AppError } from '../../errors';
-import type { Capabilities, FindProxySession, ProxySession } from '../contract';
+import { forwardedOf } from '../../peers/forwarded';
+import type { Capabilities, FindProxySession, ProxySession, ProxySessionElsewhere } from '../contract';
 import type { SourceProof } from './source';
 
 /** One message for every reason: a stranger learns nothing about sessions. The detail goes to the log. */
@@ -20,18 +21,25 @@ function readToken(request: IncomingMessage): string {
 }
 
 /**
+ * Resolves with the session. Of one that another gateway has, only the capability's signature has been looked at: the rest is for that one to do.
+ * @param fresh what is remembered of the session was found wrong.
  * Rejects with `CAPABILITY_INVALID` and the failed step as detail (`no token`, `signature`, `session`, `instance` or `address`), and with
- * `STORE_UNAVAILABLE` where nobody can tell what the session may do now.
+ * `STORE_UNAVAILABLE` or `FORGE_TOKEN_UNAVAILABLE` where nobody can tell what the session may do now.
  */
 export async function authenticate(
   request: IncomingMessage,
   capabilities: Capabilities,
   find: FindProxySession,
   source: SourceProof,
-): Promise<ProxySession> {
+  fresh: boolean,
+): Promise<ProxySession | ProxySessionElsewhere> {
   const named = capabilities.verify(readToken(request)) ?? invalid('signature');
-  const session = (await find(named.session)) ?? invalid('session');
+  const forwarded = forwardedOf(request);
+  if (forwarded !== undefined && (!('session' in forwarded) || forwarded.session !== named.session)) invalid('session');
+  const session = (await find(named.session, fresh)) ?? invalid('session');
+  if ('holder' in session) return session;
   if (session.instance !== named.instance) invalid('instance');
-  if (!source.admit(session.ip, request.socket.remoteAddress)) invalid('address');
+  // The gateway that the child reached has seen where it came from, and this one the gateway.
+  if (!source.admit(session.ip, forwarded?.clientAddress ?? request.socket.remoteAddress)) invalid('address');
   return session;
 }

@@ -1,6 +1,6 @@
 /** One request at the proxy and what its steps have found out so far; for the audit at its end. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { ProxyEvent, ProxySession } from '../contract';
+import type { ProxyEvent, ProxySessionElsewhere } from '../contract';
 import type { Match } from '../routes/match';
 
 export interface Exchange {
@@ -10,7 +10,7 @@ export interface Exchange {
   readonly abort: AbortController;
   /** Monotonic milliseconds. */
   readonly began: number;
-  session: ProxySession | undefined;
+  session: Pick<ProxySessionElsewhere, 'name' | 'server' | 'grant' | 'userId'> | undefined;
   match: Match | undefined;
   outcome: ProxyEvent['outcome'];
   bytesIn: number;

@@ -5,9 +5,10 @@ import type { Logger } from '../../telemetry/log';
 import type { ProxyKeys } from '../capability';
 import type { FindProxySession, ProxyObserver } from '../contract';
 import { DEFAULT_TIMEOUTS, type UpstreamTimeouts } from '../forge';
+import type { ProxyElsewhere } from './elsewhere';
 import type { SourceCheck } from './source';
 
-/** How the listener is reached: plain HTTP (loopback, or children that cannot be given a CA), with a certificate made at start, or with one's own. */
+/** How the listener is reached: plain HTTP (loopback, or children that cannot be given a CA), with a certificate made at start (its CA comes of `keys`), or with one's own. */
 export type ProxyTls =
   | { readonly kind: 'plain' }
   /** `hosts`: DNS names and IP addresses that children use, such as the Service's ClusterIP. */
@@ -50,9 +51,11 @@ export interface CredentialProxyOptions {
    */
   readonly childUrl?: string | undefined;
   readonly tls: ProxyTls;
-  /** Capabilities and link proofs are made with keys derived from them. */
+  /** Capabilities, link proofs and the CA are made with keys derived from them. */
   readonly keys: ProxyKeys;
   readonly find: FindProxySession;
+  /** The way to the gateways that have other sessions; absent where there is none. */
+  readonly elsewhere?: ProxyElsewhere | undefined;
   readonly tokens: ForgejoTokens;
   readonly sourceCheck: SourceCheck;
   /** Where people read about refusals; becomes `url` in a refusal's body. */

@@ -1,10 +1,16 @@
 /** The credential proxy: the listener that children take for their forge. */
-import { createServer as createPlainServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createPlainServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { AppError, toAppError } from '../../errors';
 import { createCapabilities, deriveKeys } from '../capability';
-import type { Capabilities, ProxySession, SourceState } from '../contract';
+import type { Capabilities, SourceState } from '../contract';
 import { createForgeAgent } from '../forge';
 import { RouteMatcher } from '../routes/match';
 import { ROUTES } from '../routes/route';
@@ -33,6 +39,8 @@ export interface CredentialProxy {
   readonly heldBodyBytes: number;
   /** Whether children are seen with their own addresses. */
   readonly sourceState: SourceState;
+  /** Serves a request that came to another gateway, by the listener for those. */
+  readonly serveForwarded: RequestListener;
   /** Makes the certificate and opens the port. Rejects with the system's error (`EADDRINUSE` and the like). */
   listen(): Promise<AddressInfo>;
   /** Readiness: asks its own listener. Rejects with `INTERNAL`. Says nothing of the forge. */
@@ -40,6 +48,9 @@ export interface CredentialProxy {
   /** Takes no new requests, lets those in flight end for `graceMs`, then cuts them. Resolves when the port is closed. */
   close(graceMs: number): Promise<void>;
 }
+
+/** Milliseconds between two looks for connections that have become idle while the proxy closes. */
+const IDLE_LOOK_MS = 50;
 
 /** Throws RangeError for a key of less than 32 bytes. */
 export function createCredentialProxy(given: CredentialProxyOptions): CredentialProxy {
@@ -97,7 +108,11 @@ class ProxyListener implements CredentialProxy {
       insecureHTTPParser: false,
     };
     const certificate =
-      tls.kind === 'self-made' ? createCertificate(tls.hosts) : tls.kind === 'given' ? tls : undefined;
+      tls.kind === 'self-made'
+        ? createCertificate(tls.hosts, this.options.keys)
+        : tls.kind === 'given'
+          ? tls
+          : undefined;
     const server =
       certificate === undefined
         ? createPlainServer(common)
@@ -137,6 +152,8 @@ class ProxyListener implements CredentialProxy {
     if (server !== undefined) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
+      // A connection whose last request ends later would stay open for its keep-alive time.
+      const look = this.options.clock.every(IDLE_LOOK_MS, () => server.closeIdleConnections());
       const timer = this.options.clock.after(graceMs, () => {
         for (const exchange of this.open)
           exchange.abort.abort(new AppError('DRAINING', 'The gateway stops. Try again.'));
@@ -144,9 +161,12 @@ class ProxyListener implements CredentialProxy {
       });
       await closed;
       timer.cancel();
+      look.cancel();
     }
     await this.agent.destroy();
   }
+
+  readonly serveForwarded: RequestListener = (request, response) => this.take(request, response, false);
 
   private take(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
     if (answersCheck(request, response)) return;
@@ -174,15 +194,17 @@ class ProxyListener implements CredentialProxy {
       this.open.delete(exchange);
       const name = exchange.session?.name;
       if (name !== undefined) this.leave(name);
-      report(exchange, error, clock.now(), request.socket.bytesWritten - before, observer, this.options.logger);
+      if (error === 'sent-on' || error?.code === 'MISDIRECTED') observer?.sentOn();
+      else report(exchange, error, clock.now(), request.socket.bytesWritten - before, observer, this.options.logger);
     });
   }
 
-  /** Never rejects; resolves with what ended the request, where something did. */
-  private async serve(exchange: Exchange): Promise<AppError | undefined> {
+  /** Never rejects; resolves with what ended the request, where something did, and with `sent-on` where another gateway ended it. */
+  private async serve(exchange: Exchange): Promise<AppError | 'sent-on' | undefined> {
     const { response } = exchange;
     try {
-      await run(this.shared, this.servers, exchange, (session) => this.enter(session));
+      const by = await run(this.shared, this.servers, exchange, (name) => this.enter(name));
+      if (by === 'sent-on') return by;
       // The forge may answer before it has the whole body; nobody wants the rest.
       linger(exchange.request, () => undefined, this.options.clock);
       return undefined;
@@ -199,9 +221,9 @@ class ProxyListener implements CredentialProxy {
     }
   }
 
-  private enter(session: ProxySession): void {
-    const now = this.busy.get(session.name) ?? 0;
-    this.busy.set(session.name, now + 1);
+  private enter(name: string): void {
+    const now = this.busy.get(name) ?? 0;
+    this.busy.set(name, now + 1);
     if (now >= this.options.limits.perSession)
       throw new AppError(
         'CALLS_TOO_MANY',

@@ -1,6 +1,7 @@
 /** What the child reads instead of an answer: Forgejo's own error shape, which its clients show to the agent word for word. */
 import type { Clock } from '../../clock';
 import type { AppError } from '../../errors';
+import { markMisdirected } from '../../peers/forwarded';
 import type { Exchange } from './exchange';
 import { linger } from './incoming';
 
@@ -16,6 +17,7 @@ export function writeRefusal(
     return;
   }
   for (const name of response.getHeaderNames()) response.removeHeader(name);
+  if (error.code === 'MISDIRECTED') markMisdirected(response);
   const text = Buffer.from(JSON.stringify(bodyOf(error, helpUrl)));
   response.statusCode = error.status;
   response.setHeader('Content-Type', 'application/json');

@@ -9,8 +9,8 @@ import { CompiledPolicy, decide, type Decision, narrowed, type Policy } from '..
 import type { Match, RouteMatcher } from '../routes/match';
 import { readTarget, type Target } from '../routes/target';
 import { writeAnswer } from './answer';
-import { authenticate } from './authenticate';
 import { prepareBody } from './body';
+import { serveOrSendOn } from './elsewhere';
 import type { Exchange } from './exchange';
 import type { HeldBodies } from './held';
 import { checkRequest } from './hygiene';
@@ -105,18 +105,25 @@ async function answerVersion(exchange: Exchange, forge: Forge): Promise<boolean>
   return true;
 }
 
-/** Runs one request to the end of its answer. Throws AppErrors before the head is written; after it, whatever broke the stream. */
+/**
+ * Runs one request to the end of its answer, here or at the gateway that has its session. Throws AppErrors before the head is written; after it, whatever
+ * broke the stream. Resolves with who answered it.
+ * @param enter called once it is known whose it is.
+ */
 export async function run(
   shared: Shared,
   servers: Servers,
   exchange: Exchange,
-  enter: (session: ProxySession) => void,
-): Promise<void> {
+  enter: (name: string) => void,
+): Promise<'served' | 'sent-on'> {
+  const session = await serveOrSendOn(shared, exchange, enter);
+  if (session === 'sent-on') return session;
+  await serve(shared, servers, exchange, session);
+  return 'served';
+}
+
+async function serve(shared: Shared, servers: Servers, exchange: Exchange, session: ProxySession): Promise<void> {
   const { request } = exchange;
-  const session = await authenticate(request, shared.capabilities, shared.options.find, shared.source);
-  exchange.abort.signal.throwIfAborted(); // gone meanwhile
-  exchange.session = session;
-  enter(session);
   const raw = checkRequest(request);
   const method = request.method ?? '';
   const { policy, forge, mentions } = servers.of(session);

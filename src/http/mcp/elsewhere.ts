@@ -19,10 +19,15 @@ export interface Elsewhere {
     to: HeldElsewhere,
     body?: Uint8Array,
   ): Promise<'done' | 'again'>;
+  /**
+   * Waits before the record is read again: until a gateway that is dead is known to be, or one that stops has given the session up. Resolves with false when
+   * that has taken too long since `began`, or the client is gone.
+   * @param began monotonic milliseconds; see {@link Elsewhere.now}.
+   */
+  wait(res: Outgoing, began: number): Promise<boolean>;
+  /** Monotonic milliseconds. */
+  now(): number;
 }
-
-/** Looks at a record before a request is refused: sessions that change hands do so once, and then stay. */
-const TRIES = 6;
 
 /**
  * Serves a request here, or where its session is. `serve` must have touched nothing when it rejects with {@link HeldElsewhere}.
@@ -33,16 +38,18 @@ export async function wherever(
   { req, res, exchange, body }: { req: Incoming; res: Outgoing; exchange: Exchange; body?: ClientBody },
   serve: () => Promise<void>,
 ): Promise<void> {
-  for (let tries = 1; ; tries += 1) {
+  const began = elsewhere?.now() ?? 0;
+  for (;;) {
     try {
       await serve();
       return;
     } catch (thrown) {
       if (!(thrown instanceof HeldElsewhere)) throw thrown;
       if (forwardedOf(req) !== undefined) throw misdirected(thrown);
-      if (elsewhere === undefined || tries === TRIES) throw thrown;
+      if (elsewhere === undefined) throw thrown;
       const text = body === undefined ? undefined : Buffer.from(textOf(body));
       if ((await elsewhere.send(req, res, exchange, thrown, text)) === 'done') return;
+      if (!(await elsewhere.wait(res, began))) throw thrown;
     }
   }
 }

@@ -8,6 +8,7 @@ import { exchangeOf, type Exchange } from '../exchange';
 import type { Handler, Incoming, Outgoing } from '../handler';
 import type { BodyReader } from './body';
 import type { Elsewhere } from './elsewhere';
+import type { Gateways } from './gateways';
 import type { KeptStreams } from './session-streams';
 import type { SseConnections } from './sse-connections';
 import type { Streams } from './stream';
@@ -20,6 +21,8 @@ export interface McpOptions {
   readonly sessions: Sessions;
   /** The way to sessions that another gateway has; absent where there is none. */
   readonly elsewhere?: Elsewhere;
+  /** The gateways among which other requests are shared out; absent where this is the only one. */
+  readonly gateways?: Gateways;
   /** The same sessions for clients that know of none. */
   readonly stateless: StatelessSessions;
   readonly bodies: BodyReader;

@@ -4,23 +4,28 @@
  *
  * A POST is answered 202 as soon as its message is understood. What goes wrong with a request after that is told as its JSON-RPC answer on the stream:
  * some clients never send again after a POST with another status. 401 and 403 stay statuses, because clients log in and step up on them.
+ *
+ * Where several gateways serve, the URL names the one that has the stream, and the others send its POSTs there.
  */
 import type { JsonRpcRequest } from '../../bridge/contract';
 import { AppError } from '../../errors';
+import { forwardedOf } from '../../peers/forwarded';
 import type { SessionHandle } from '../../sessions/ports';
-import { pathOf, queryOf, type Handler, type Incoming } from '../handler';
+import { pathOf, queryOf, type Handler, type Incoming, type Outgoing } from '../handler';
 import { accepted, answerFailure, deliver } from './answers';
 import { checkBatch } from './batch';
+import type { Gateways } from './gateways';
 import { checkContentType, checkGetAccept, checkProtocolVersion } from './headers';
 import { begin } from './initialize';
 import { idOf, parseBody, type ClientBody } from './message';
-import { admittedOf, type Admitted, type McpOptions } from './routes';
+import { admittedOf, goneSignal, type Admitted, type McpOptions } from './routes';
 import { ended, type SseConnection } from './sse-connections';
 import { checkScope } from './step-up';
 import { EventStream, PlainStream } from './stream';
 
-/** The part of a POST's query that names its connection. */
+/** The parts of a POST's query that name its connection, and the gateway that has it. */
 const CONNECTION = 'connection';
+const GATEWAY = 'gateway';
 
 /** Whether a POST at an MCP endpoint's path is one of this transport: it names a connection. */
 export function isSsePost(req: Incoming): boolean {
@@ -58,7 +63,9 @@ export function sseGet(options: McpOptions): Handler {
       closed.abort(new AppError('STREAM_STALLED', 'The client went away.'));
       endSession(options, connection);
     });
-    void out.write(`event: endpoint\ndata: ${pathOf(req)}?${CONNECTION}=${connection.id}\n\n`)?.catch(() => undefined);
+    const at = options.gateways === undefined ? '' : `&${GATEWAY}=${options.gateways.self}`;
+    const endpoint = `${pathOf(req)}?${CONNECTION}=${connection.id}${at}`;
+    void out.write(`event: endpoint\ndata: ${endpoint}\n\n`)?.catch(() => undefined);
   };
 }
 
@@ -67,7 +74,14 @@ export function ssePost(options: McpOptions): Handler {
   return async (req, res) => {
     const exchange = admittedOf(res);
     checkContentType(req);
-    const connection = options.sse.find(queryOf(req).get(CONNECTION) ?? '', exchange.auth, exchange.server);
+    const query = queryOf(req);
+    const { gateways } = options;
+    const at = query.get(GATEWAY) ?? undefined;
+    if (gateways !== undefined && at !== undefined && at !== gateways.self && forwardedOf(req) === undefined) {
+      await sendOn(gateways, at, exchange, req, res);
+      return;
+    }
+    const connection = options.sse.find(query.get(CONNECTION) ?? '', exchange.auth, exchange.server);
     const { text, bytes, release } = await options.bodies.read(req, res);
     let calls: Promise<unknown>;
     try {
@@ -86,6 +100,25 @@ export function ssePost(options: McpOptions): Handler {
     accepted(res);
     await calls.finally(release);
   };
+}
+
+/**
+ * Sends a POST to the gateway that has its connection. A gateway that is gone has none any more.
+ * @throws AppError `SESSION_ENDED`, `OVERLOADED` where it lives and cannot be reached, and as {@link Gateways.send}.
+ */
+async function sendOn(
+  gateways: Gateways,
+  name: string,
+  exchange: Admitted,
+  req: Incoming,
+  res: Outgoing,
+): Promise<void> {
+  const to = { name, channel: 'sse', body: 'stream', gone: goneSignal(res) } as const;
+  if ((await gateways.send(req, res, exchange, to)) === 'done') return;
+  if (!(await gateways.isAlive(name))) throw ended();
+  throw new AppError('OVERLOADED', 'The gateway that has this connection cannot be reached at the moment. Try again.', {
+    retryAfter: 1,
+  });
 }
 
 /** Opens the session. Resolves when `initialize` was answered; never rejects. */

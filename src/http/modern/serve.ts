@@ -1,5 +1,6 @@
 /** A POST of the stateless era, once its body was read (MCP 2026-07-28, 'Streamable HTTP'). */
 import type { JsonRpcMessage, JsonRpcRequest } from '../../bridge/contract';
+import type { ClientFacts } from '../../bridge/modern/meta';
 import { AppError } from '../../errors';
 import type { StatelessUse } from '../../sessions/ports';
 import type { Incoming, Outgoing } from '../handler';
@@ -11,13 +12,17 @@ import { checkScope } from '../mcp/step-up';
 import { EventStream, PlainStream } from '../mcp/stream';
 import { readEnvelope } from './envelope';
 import { checkMirrored } from './mirrored';
+import { atOwner } from './owner';
 
 /** Errors of JSON-RPC that have a status of their own; every other answer is 200. */
 const STATUS: Readonly<Record<number, number>> = { [-32601]: 404, [-32020]: 400, [-32021]: 400, [-32022]: 400 };
 /** Children that may end before one of them is asked. */
 const TRIES = 3;
 
-/** Serves one request. Order of refusals: what it says of itself (400, 404), then what the session says, then headers of arguments. */
+/**
+ * Serves one request, here or at the gateway that has the child for it. Order of refusals: what it says of itself (400, 404), then what the session says,
+ * then headers of arguments.
+ */
 export async function modern(
   options: McpOptions,
   exchange: Admitted,
@@ -36,6 +41,25 @@ export async function modern(
   exchange.rpcId = request.id;
   const client = readEnvelope(req, request);
   const gone = goneSignal(res);
+  const here = (): Promise<void> => serve(options, exchange, req, res, { request, client, gone });
+  await atOwner(options, exchange, req, res, { request, client, gone }, here);
+}
+
+/** What is to be served. */
+export interface ModernRequest {
+  readonly request: JsonRpcRequest;
+  readonly client: ClientFacts;
+  /** Aborts when the client goes away. */
+  readonly gone: AbortSignal;
+}
+
+async function serve(
+  options: McpOptions,
+  exchange: Admitted,
+  req: Incoming,
+  res: Outgoing,
+  { request, client, gone }: ModernRequest,
+): Promise<void> {
   const { auth, server } = exchange;
   for (let tries = 1; ; tries += 1) {
     const use = await options.stateless.use(auth, server, client, () => options.authenticator.confirm(auth, server));
