@@ -5,7 +5,7 @@ import type { ChannelObserver, DropReason, JsonRpcId, JsonRpcMessage, JsonRpcNot
 import type { EarlyRequests } from './early';
 import { failureOf, lineTooLong, malformedAnswer } from './failures';
 import type { LineConsumer } from './framing';
-import { decodeId } from './ids';
+import { decodeId, vouched } from './ids';
 import { idTextOf, readLine, type ChildMessage, type ChildSpeech } from './inbound';
 import { isObject } from './json';
 import { concernsServer } from './methods';
@@ -187,7 +187,8 @@ export class Child implements LineConsumer, ChildSpeech {
     const token = decodeId(key);
     const former =
       call === undefined && token !== undefined ? this.#options.strays()?.streamOf(token.stream) : undefined;
-    const original = call?.tokenText ?? (token?.kind === 't' || former !== undefined ? token?.original : undefined);
+    const isOpen = token?.kind === 't' || former !== undefined;
+    const original = call?.tokenText ?? (isOpen ? vouched(token?.original)?.text : undefined);
     if (original === undefined) {
       this.#dropped(token === undefined ? 'unknown-id' : 'late-answer', json.length);
       return;

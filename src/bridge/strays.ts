@@ -6,7 +6,7 @@ import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { DropReason, JsonRpcId, JsonRpcMessage, MessageSink } from './contract';
 import { failureOf } from './failures';
-import { decodeId } from './ids';
+import { decodeId, vouched } from './ids';
 import type { Router } from './router';
 
 /** Characters of answers that wait for their clients. In the place of one that has no room there is an error. */
@@ -62,8 +62,9 @@ export class Strays {
   /** The call of a former holder that an id names; undefined where it names none that is still awaited. */
   callOf(key: string): StrayCall | undefined {
     const id = this.#timer === undefined ? undefined : decodeId(key);
-    if (id?.kind !== 'i' || id.sequence > this.#options.before || id.original === undefined) return undefined;
-    return { key, stream: id.stream, id: JSON.parse(id.original) as JsonRpcId, idText: id.original };
+    if (id?.kind !== 'i' || id.sequence > this.#options.before) return undefined;
+    const original = vouched(id.original);
+    return original === undefined ? undefined : { key, stream: id.stream, id: original.value, idText: original.text };
   }
 
   /** Takes the answer to a call of a former holder. */
@@ -110,11 +111,12 @@ export class Strays {
 
   /** JSON text of the child's id, of a request that a former holder passed on to the client and that was not answered here yet. */
   askOf(key: string): string | undefined {
-    const id = decodeId(key);
+    const id = this.#timer === undefined ? undefined : decodeId(key);
     if (id?.kind !== 'r' || id.sequence > this.#options.before) return undefined;
-    if (this.#answered.has(key) || this.#answered.size >= MAX_COUNT) return undefined;
+    const original = vouched(id.original);
+    if (original === undefined || this.#answered.has(key) || this.#answered.size >= MAX_COUNT) return undefined;
     this.#answered.add(key);
-    return id.original;
+    return original.text;
   }
 
   /** Nothing more is awaited. */

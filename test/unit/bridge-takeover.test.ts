@@ -1,7 +1,9 @@
 /** A channel to a child that another process had before. */
 import { expect } from 'chai';
+import fc from 'fast-check';
 import type { BackendExit } from '../../src/backends/contract';
 import { fromLineStart } from '../../src/bridge/framing';
+import { vouched } from '../../src/bridge/ids';
 import { aRequest, openBench, type Bench } from '../support/channel';
 import { FakeLink, FakeSink, settle } from '../support/fake-link';
 
@@ -136,6 +138,79 @@ describe('channel to a child that was taken over', () => {
       await channel.answer({ jsonrpc: '2.0', id: 'r0.2000000009.n4', result: {} }); // of this one, which asked nothing
       expect([link.sent.length, observer.drops]).to.deep.equal([1, ['late-answer', 'late-answer']]);
       await channel.close();
+    });
+
+    it('passes no answer on once the time of those calls is over', async () => {
+      const { channel, link, clock, observer } = takenOver();
+      clock.advance(60_000);
+      await channel.answer({ jsonrpc: '2.0', id: 'r0.9.n4', result: {} });
+      expect([link.sent, observer.drops]).to.deep.equal([[], ['late-answer']]);
+      await channel.close();
+    });
+
+    describe('with ids that somebody made up', () => {
+      const LINE = '1,"result":{}}\n{"jsonrpc":"2.0","id":2,"method":"tools/call"}\n{"jsonrpc":"2.0","id":3';
+      const packed = (text: string): string => `j${Buffer.from(text).toString('base64url')}`;
+      /** What may follow the number: texts that would be other lines, other JSON, or no id at all, and some that are ids. */
+      const rest = fc.oneof(
+        fc.constantFrom(
+          ...[LINE, '"\n"', '"a"\r', '\n1', '{}', '[1]', 'null', 'true', '', '"', '1e999', '-', ' 1 '].map(packed),
+          ...['nabc', 'n', 'n-', 'n007', 'n1_', 's', 'x', 'xabc'],
+        ),
+        fc.string({ unit: 'binary', maxLength: 60 }).map(packed),
+        fc.string({ unit: 'binary', maxLength: 60 }).map((text) => packed(JSON.stringify(text))),
+        fc.json({ maxDepth: 1 }).map(packed),
+        fc.maxSafeInteger().map((number) => `n${String(number)}`),
+      );
+      const isOneLine = (line: string): boolean => line.indexOf('\n') === line.length - 1 && !line.includes('\r');
+
+      it('a client writes the child one line or none, whatever its answer’s id says', async () => {
+        await fc.assert(
+          fc.asyncProperty(rest, async (text) => {
+            const { channel, written } = takenOver();
+            await channel.answer({ jsonrpc: '2.0', id: `r0.9.${text}`, result: { ok: true } });
+            expect(written.length).to.be.at.most(1);
+            for (const line of written) {
+              expect(isOneLine(line), JSON.stringify(line)).to.equal(true);
+              const { id, ...message } = JSON.parse(line);
+              expect(message).to.deep.equal({ jsonrpc: '2.0', result: { ok: true } });
+              expect(typeof id === 'string' || Number.isFinite(id)).to.equal(true);
+            }
+            await channel.close();
+          }),
+        );
+      });
+
+      it('a child writes its client one line or none, whatever its answer’s id and its progress’ token say', async () => {
+        await fc.assert(
+          fc.asyncProperty(rest, async (text) => {
+            const { channel, link, observer } = takenOver();
+            const sink = new FakeSink('p5');
+            channel.listen(sink);
+            void channel.reclaim('p5', sink);
+            for (const kind of ['p', 't']) {
+              const params = { progressToken: `${kind}p5.7.${text}`, progress: 1 };
+              link.say({ jsonrpc: '2.0', method: 'notifications/progress', params });
+            }
+            link.say({ jsonrpc: '2.0', id: `ip5.7.${text}`, result: { ok: true } });
+            expect(observer.faults).to.deep.equal([]);
+            for (const line of sink.texts) {
+              expect(/[\r\n]/.test(line), JSON.stringify(line)).to.equal(false);
+              const { id, params, result } = JSON.parse(line);
+              const name = params?.progressToken ?? id;
+              expect(typeof name === 'string' || Number.isFinite(name)).to.equal(true);
+              expect(params?.progress ?? result).to.deep.equal(params === undefined ? { ok: true } : 1);
+            }
+            await channel.close();
+          }),
+        );
+      });
+
+      it('those that are ids stand for themselves, digit by digit', () => {
+        const ids = ['"a b"', '"\\u0000"', '9007199254740993', '-7', '1.50', '"\\n"'];
+        expect(ids.map((text) => vouched(text)?.text)).to.deep.equal(ids);
+        expect([undefined, '', '{}', '1\n', '"\r"', 'null'].map(vouched)).to.deep.equal(new Array(6).fill(undefined));
+      });
     });
 
     it('means nothing where the child was nobody else’s', async () => {
