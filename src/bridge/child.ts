@@ -73,12 +73,15 @@ export class Child implements LineConsumer, ChildSpeech {
     }
     const key = unquoted(id);
     const call = calls.get(key);
-    if (call === undefined) {
-      questions.answer(key, undefined);
-      return;
-    }
-    const failure = failureOf(call.id, lineTooLong(maxLineBytes));
-    finish(call, failure, JSON.stringify(failure));
+    if (call === undefined && questions.answer(key, undefined)) return;
+    const strays = this.#options.strays();
+    const stray = call === undefined ? strays?.callOf(key) : undefined;
+    const asked = call ?? stray;
+    if (asked === undefined) return;
+    const failure = failureOf(asked.id, lineTooLong(maxLineBytes));
+    const json = JSON.stringify(failure);
+    if (call !== undefined) finish(call, failure, json);
+    else if (stray !== undefined) strays?.answer(stray, failure, json);
   }
 
   answer(message: ChildMessage, json: string): void {

@@ -2,6 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { BackendExit } from '../../src/backends/contract';
+import type { ChannelOptions } from '../../src/bridge/channel';
 import { fromLineStart } from '../../src/bridge/framing';
 import { vouched } from '../../src/bridge/ids';
 import { aRequest, openBench, type Bench } from '../support/channel';
@@ -9,7 +10,10 @@ import { FakeLink, FakeSink, settle } from '../support/fake-link';
 
 const LINK = { stdinMidLine: false, stdoutMidLine: false };
 
-function takenOver(over: Partial<typeof LINK> = {}): Bench & { readonly written: string[] } {
+function takenOver(
+  over: Partial<typeof LINK> = {},
+  options: Partial<ChannelOptions> = {},
+): Bench & { readonly written: string[] } {
   const link = new FakeLink();
   link.takeover = { ...LINK, ...over };
   const written: string[] = [];
@@ -18,7 +22,7 @@ function takenOver(over: Partial<typeof LINK> = {}): Bench & { readonly written:
     written.push(bytes.toString());
     return write(bytes);
   };
-  return { ...openBench({ generation: 3, negotiated: '2025-11-25' }, link), written };
+  return { ...openBench({ generation: 3, negotiated: '2025-11-25', ...options }, link), written };
 }
 
 describe('channel to a child that was taken over', () => {
@@ -127,6 +131,22 @@ describe('channel to a child that was taken over', () => {
       expect([sink.last.id, sink.last.error.data]).to.deep.equal([8, { code: 'ANSWER_LOST' }]);
       await channel.reclaim('p5', sink);
       expect(sink.last.result).to.have.length(1_000_000);
+      await channel.close();
+    });
+
+    it('is told that its answer was too long, whether its client is there already or comes later', async () => {
+      const { channel, link, observer } = takenOver({}, { maxLineBytes: 10_000 });
+      const sink = new FakeSink();
+      const reclaimed = channel.reclaim('p5', sink);
+      link.say(answer('p5', 7, 'x'.repeat(10_000)));
+      link.say(answer('p6', 8, 'x'.repeat(10_000)));
+      expect(await reclaimed).to.equal(true);
+      expect(await channel.reclaim('p6', sink)).to.equal(true);
+      expect(sink.messages.map(({ id, error }) => [id, error.data])).to.deep.equal([
+        [7, { code: 'LINE_TOO_LONG' }],
+        [8, { code: 'LINE_TOO_LONG' }],
+      ]);
+      expect(observer.drops).to.deep.equal(['too-long', 'too-long']);
       await channel.close();
     });
 
