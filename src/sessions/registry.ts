@@ -8,9 +8,10 @@ import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { boundOf, established, givenUp } from './bound';
+import { boundOf, established } from './bound';
 import { displaced } from './crowd';
-import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
+import { depart } from './departure';
+import { reasonOf } from './ending';
 import { expired, reapable } from './expiry';
 import { Handle, type Opening } from './handle';
 import { sessionName } from './ids';
@@ -33,7 +34,6 @@ import { Session } from './session';
 import { Sleep } from './sleep';
 import { start } from './start';
 import { Table } from './table';
-import { within } from './within';
 
 export type { RegistryOptions } from './options';
 
@@ -369,32 +369,11 @@ export class Registry implements Sessions {
     void this.#ledger.tidy(wall, wall - this.#options.keepRecords * 1000);
   }
 
-  async #stop(callsMs: number): Promise<void> {
+  #stop(callsMs: number): Promise<void> {
     this.#sweeper.cancel();
-    const sessions = [...this.#table];
-    await Promise.all(
-      sessions.map(async (session) => {
-        if (session.busy) await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
-        const deadline = closeDeadline(session.server) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
-        await within(this.#clock, deadline, this.#leave(session), refusals.draining).catch(() => undefined);
-      }),
-    );
-    await this.#ledger.stop();
-  }
-
-  /** The gateway stops: a session whose child another process can have is given up with it, one that can go on with another child sleeps, the others end. */
-  async #leave(session: Session): Promise<void> {
-    if (session.adopting !== undefined) await session.adopting;
-    const given = this.#options.adopt === undefined ? undefined : givenUp(session);
-    if (given === undefined && (session.state !== 'active' || !session.maySleep || session.outlives !== 'gateway')) {
-      await this.#end(session, 'stopped');
-      return;
-    }
-    const change = given ?? this.#sleep.asleep(session);
-    session.leavesChild = given !== undefined;
-    await this.#close(session, 'stopped');
-    this.#ledger.update(session.name, { ...change, holder: null });
-    if (given === undefined) this.#options.observer.hibernated(session.record, 'stopped');
-    else this.#options.observer.handedOver(session.record, 'given-up');
+    const parts = { table: this.#table, ledger: this.#ledger, sleep: this.#sleep };
+    const end = (session: Session): Promise<void> => this.#end(session, 'stopped');
+    const close = (session: Session): Promise<void> => this.#close(session, 'stopped');
+    return depart({ ...this.#options, ...parts, end, close }, callsMs);
   }
 }
