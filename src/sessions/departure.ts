@@ -3,6 +3,7 @@ import type { Clock } from '../clock';
 import { givenUp } from './bound';
 import { CLOSE_SLACK_MS, closeDeadline } from './ending';
 import type { Ledger } from './ledger';
+import type { Lookup } from './lookup';
 import type { AdoptFunc, SessionObserver } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
@@ -17,6 +18,7 @@ export interface DepartureOptions {
   readonly observer: SessionObserver;
   /** Present where another process can take children over. */
   readonly adopt?: AdoptFunc;
+  readonly lookup: Lookup;
   readonly sleep: Sleep;
   /** Ends a session for good; resolves when its child is gone. */
   readonly end: (session: Session) => Promise<void>;
@@ -26,7 +28,7 @@ export interface DepartureOptions {
 
 /** Lets every session go, those in use when their calls are answered or after `callsMs`, and writes down what is not recorded yet. Never rejects. */
 export async function depart(options: DepartureOptions, callsMs: number): Promise<void> {
-  const { table, ledger, clock } = options;
+  const { table, ledger, lookup, clock } = options;
   await Promise.all(
     [...table].map(async (session) => {
       if (session.busy) await within(clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
@@ -34,6 +36,7 @@ export async function depart(options: DepartureOptions, callsMs: number): Promis
       await within(clock, deadline, leave(options, session), refusals.draining).catch(() => undefined);
     }),
   );
+  await within(clock, CLOSE_SLACK_MS, lookup.settled(), refusals.draining).catch(() => undefined);
   await ledger.stop();
 }
 

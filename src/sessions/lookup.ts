@@ -43,6 +43,11 @@ export class Lookup {
     this.#options = options;
   }
 
+  /** Resolves when no session is on its way here any more. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#reviving.values());
+  }
+
   /** Finds the session that a request names, or says why not: 500, 400, then 410, 404 and 403 in this order. */
   async find(auth: AuthContext | undefined, server: ServerSpec, id: string | undefined): Promise<Session> {
     if (auth === undefined) throw refusals.noAuthContext();
@@ -104,6 +109,7 @@ export class Lookup {
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
     await this.#checkHolder(record);
+    if (this.#options.isStopping()) throw refusals.draining();
     const running = this.#reviving.get(name);
     if (running !== undefined) return running;
     const reviving = this.#claim(record, bearer, server, id).finally(() => this.#reviving.delete(name));
@@ -133,6 +139,10 @@ export class Lookup {
       if (now !== undefined) await this.#checkHolder(now); // somebody was quicker: the request is for them
       throw refusals.takenElsewhere();
     }
+    if (this.#options.isStopping()) {
+      await this.#giveUp(name);
+      throw refusals.draining();
+    }
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
     table.add(session);
     table.identify(session, id);
@@ -145,6 +155,12 @@ export class Lookup {
     }
     if (!session.maySleep) this.#options.end(session);
     return session;
+  }
+
+  /** Gives a session back that was claimed while the process began to stop, which lets go only of what it had by then: whoever comes next has it as it is. */
+  async #giveUp(name: string): Promise<void> {
+    const change = { holder: null };
+    await this.#options.ledger.write(name, change).catch(() => this.#options.ledger.update(name, change));
   }
 
   /** While the gateway stops nobody is told that a session has ended: clients start again on that, and would be refused. */

@@ -371,7 +371,7 @@ export class Registry implements Sessions {
 
   #stop(callsMs: number): Promise<void> {
     this.#sweeper.cancel();
-    const parts = { table: this.#table, ledger: this.#ledger, sleep: this.#sleep };
+    const parts = { table: this.#table, ledger: this.#ledger, lookup: this.#lookup, sleep: this.#sleep };
     const end = (session: Session): Promise<void> => this.#end(session, 'stopped');
     const close = (session: Session): Promise<void> => this.#close(session, 'stopped');
     return depart({ ...this.#options, ...parts, end, close }, callsMs);

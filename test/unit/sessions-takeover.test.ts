@@ -372,6 +372,78 @@ describe('sessions whose child goes on elsewhere', () => {
     expect(recordOf()).to.include({ state: 'ended', endReason: 'deleted' });
   });
 
+  describe('when the gateway stops that is about to have them', () => {
+    /** Lets whatever the store was asked to claim go through, and tells nobody before the test does. */
+    const claimHeld = (member: Member): (() => void) => {
+      let go = (): void => undefined;
+      const held = new Promise<void>((resolve) => (go = resolve));
+      const claim = member.store.claim.bind(member.store);
+      member.store.claim = async (name, generation) => {
+        const record = await claim(name, generation);
+        await held;
+        return record;
+      };
+      return go;
+    };
+
+    it('stay as they are, child and all, for the next one', async () => {
+      const id = await a.open();
+      world.living.delete('a');
+      const go = claimHeld(b);
+      const asking = refusal(b.ask(id));
+      await settle();
+      const stopping = b.registry.stop(0);
+      await settle();
+      go();
+      expect((await asking).code).to.equal('DRAINING');
+      await stopping;
+      expect(recordOf()).to.deep.include({ state: 'active', generation: 2 });
+      expect(recordOf()).to.not.have.property('holder');
+      expect(recordOf()?.child).to.deep.include({ instance: only().instance });
+      expect([only().alive, only().epoch, only().link.closes, b.discarded]).to.deep.equal([true, 1, 0, []]);
+      expect(b.registry.size).to.equal(0);
+      const c = world.join('c');
+      expect(await c.ask(id)).to.equal(1);
+      expect([only().initialized, only().epoch]).to.deep.equal([1, 3]);
+    });
+
+    it('are given back also where the store fails at first', async () => {
+      const id = await a.open();
+      world.living.delete('a');
+      const go = claimHeld(b);
+      const update = b.store.update.bind(b.store);
+      b.store.update = async () => {
+        b.store.update = update;
+        throw new AppError('STORE_UNAVAILABLE', 'not now');
+      };
+      const asking = refusal(b.ask(id));
+      await settle();
+      const stopping = b.registry.stop(0);
+      go();
+      expect((await asking).code).to.equal('DRAINING');
+      await stopping;
+      expect(recordOf()).to.deep.include({ state: 'active', generation: 2 });
+      expect(recordOf()).to.not.have.property('holder');
+    });
+
+    it('are not even claimed where it began to stop while it asked who lives', async () => {
+      let go = (): void => undefined;
+      const held = new Promise<void>((resolve) => (go = resolve));
+      const slow = world.join('slow', {
+        holders: { self: 'slow', isSure: true, isAlive: () => held.then(() => false) },
+      });
+      const id = await a.open();
+      const asking = refusal(slow.ask(id));
+      await settle();
+      const stopping = slow.registry.stop(0);
+      go();
+      expect((await asking).code).to.equal('DRAINING');
+      await stopping;
+      expect(recordOf()).to.include({ holder: 'a', generation: 1 });
+      expect(await a.ask(id)).to.equal(1);
+    });
+  });
+
   describe('when their gateway stops', () => {
     it('are given up with their child, and the next one who is asked has both', async () => {
       const id = await a.open();
