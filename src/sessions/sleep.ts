@@ -177,12 +177,13 @@ export class Sleep {
   /** Removes a child that could not be had. The record first: where it says that the session is another process's by now, so is the child. */
   async #replace(session: Session, child: ChildPlace): Promise<void> {
     const { ledger, discard } = this.#options;
+    const change = session.maySleep ? this.asleep(session) : { child: null };
     try {
-      if (session.state === 'active')
-        await ledger.write(session.name, session.maySleep ? this.asleep(session) : { child: null });
+      if (session.state === 'active') await ledger.write(session.name, change);
       if (!session.leavesChild) await discard(child);
     } catch {
-      // It is left for whoever has it, or for the operator.
+      // It is left for whoever has it, or for the operator, who leaves it alone as long as the record names it.
+      if (!session.leavesChild) ledger.update(session.name, change);
     }
     session.giveBack();
   }

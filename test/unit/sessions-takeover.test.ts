@@ -328,6 +328,26 @@ describe('sessions whose child goes on elsewhere', () => {
     expect(await b.ask(id)).to.equal(1);
   });
 
+  it('whose child cannot be had sleep once the store can be told so, which it could not at first', async () => {
+    const id = await a.open();
+    world.living.delete('a');
+    world.fault = async () => {
+      b.store.down = true;
+      throw new AppError('BACKEND_REFUSED', 'its key is not known');
+    };
+    (await b.use(id)).release();
+    await settle();
+    expect(recordOf()).to.include({ state: 'active', holder: 'b' });
+    expect([b.discarded, only().alive]).to.deep.equal([[], true]);
+    b.store.down = false;
+    world.clock.advance(1_000);
+    await settle();
+    expect(recordOf()).to.include({ state: 'hibernated', holder: 'b' });
+    expect(recordOf()).to.not.have.property('child');
+    world.fault = undefined;
+    expect(await b.ask(id)).to.equal(1);
+  });
+
   it('of a stateful server go on, and end where their child cannot be had', async () => {
     const server = aServer({ stateful: true });
     const id = await a.open(server);
