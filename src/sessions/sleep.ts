@@ -117,9 +117,10 @@ export class Sleep {
 
   /** The session lives on without its child, which is ended. Resolves when that is gone; never rejects. */
   hibernate(session: Session, why: SleepReason): Promise<void> {
-    const leaving = this.#close(session, session.part()).then(() => {
+    const leaving = this.#putToSleep(session, session.part()).then((isRecorded) => {
       session.leaving = undefined;
-      if (session.waking === undefined && session.state === 'active') this.#moved(session, this.asleep(session));
+      if (!isRecorded && session.waking === undefined && session.state === 'active')
+        this.#moved(session, this.asleep(session));
     });
     session.leaving = leaving;
     this.#options.table.moved(session);
@@ -172,6 +173,26 @@ export class Sleep {
       throw thrown;
     }
     return channel;
+  }
+
+  /**
+   * Ends a child whose session sleeps from now on. Where another process could take the child over the record comes first: one that came while the child ends would
+   * have a child that exits, and the session with it. Resolves with whether it was recorded.
+   */
+  async #putToSleep(session: Session, channel: Channel | undefined): Promise<boolean> {
+    const isRecorded = this.#options.adopt !== undefined && (await this.#recordSleep(session));
+    await this.#close(session, channel);
+    return isRecorded;
+  }
+
+  /** False where the store cannot be told, or the session is none of this process's any more. */
+  async #recordSleep(session: Session): Promise<boolean> {
+    try {
+      await this.#options.ledger.write(session.name, this.asleep(session));
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** Removes a child that could not be had. The record first: where it says that the session is another process's by now, so is the child. */

@@ -365,6 +365,36 @@ describe('sessions whose child goes on elsewhere', () => {
     expect(world.running).to.have.length(0);
   });
 
+  it('sleep by their record before their child is ended: who comes meanwhile has another one, and not one that exits', async () => {
+    const id = await a.open();
+    const first = only();
+    first.link.exitOnClose = false;
+    world.clock.advance(330_000);
+    await settle();
+    expect(recordOf()).to.include({ state: 'hibernated', holder: 'a' });
+    expect(recordOf()).to.not.have.property('child');
+    expect(first.link.closes).to.equal(1);
+    world.living.delete('a');
+    const asking = b.ask(id);
+    await settle();
+    first.link.exit({ reason: 'closed' });
+    expect(await asking).to.equal(1);
+    expect([world.children.length, b.log.handovers]).to.deep.equal([2, []]);
+  });
+
+  it('sleep also where the store cannot be told at first', async () => {
+    const id = await a.open();
+    a.store.down = true;
+    world.clock.advance(330_000);
+    await settle();
+    expect([only().alive, recordOf()?.state]).to.deep.equal([false, 'active']);
+    a.store.down = false;
+    world.clock.advance(1_000);
+    await settle();
+    expect(recordOf()).to.include({ state: 'hibernated', holder: 'a' });
+    expect(await a.ask(id)).to.equal(1);
+  });
+
   it('a failed take-over removes nothing where the session is another’s by now', async () => {
     const id = await a.open();
     world.living.delete('a');
