@@ -110,7 +110,8 @@ export interface BackendLink {
 
   /**
    * Ends the child in an orderly way: EOF on its stdin, then SIGTERM, then SIGKILL, each after a grace of the server's `stopGrace`;
-   * with nothing left behind (pod, process group, socket). Resolves when it is gone. May be called often and never rejects.
+   * with nothing left behind (pod, process group, socket). Resolves when it is gone. May be called often and never rejects. A child of which nothing was heard any more,
+   * and that another process may have adopted, is left as it is: {@link Backend.discard} removes it, once it is certain that nobody has it.
    */
   close(): Promise<void>;
 
@@ -144,7 +145,7 @@ export interface Backend {
    */
   adopt?(spec: AdoptSpec, signal: AbortSignal): Promise<BackendLink>;
 
-  /** Removes a child that another process started. Resolves when it is gone, or could not be removed in time; never rejects. */
+  /** Removes a child that another process started, or that was left as it is. Resolves when it is gone, or could not be removed in time; never rejects. */
   discard?(child: BackendAddress): Promise<void>;
 
   /** Finds and removes what an earlier run left behind. Resolves with how many children were removed. */

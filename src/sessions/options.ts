@@ -17,7 +17,7 @@ export interface RegistryOptions extends CapOptions, CrowdOptions {
   readonly observer: SessionObserver;
   readonly binding: BindingPolicy;
   readonly holders: Holders;
-  /** Removes what another process left of a session's child. Resolves when it is gone; never rejects. */
+  /** Removes what is left of a session's child to which nothing here speaks. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** Seconds between two sweeps for idle and expired sessions. */
   readonly sweepInterval: number;

@@ -20,7 +20,7 @@ const ADOPT_MS = 10_000;
 export interface SleepOptions {
   readonly spawn: SpawnFunc;
   readonly adopt?: AdoptFunc;
-  /** Removes a child of another process. Resolves when it is gone; never rejects. */
+  /** Removes a child to which nothing here speaks. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** Takes a place for a child that is there already. */
   readonly hold: (session: Session) => Place;
@@ -117,7 +117,8 @@ export class Sleep {
 
   /** The session lives on without its child, which is ended. Resolves when that is gone; never rejects. */
   hibernate(session: Session, why: SleepReason): Promise<void> {
-    const leaving = this.#putToSleep(session, session.part()).then((isRecorded) => {
+    const lost = why === 'lost' ? session.child : undefined;
+    const leaving = this.#putToSleep(session, session.part(), lost).then((isRecorded) => {
       session.leaving = undefined;
       if (!isRecorded && session.waking === undefined && session.state === 'active')
         this.#moved(session, this.asleep(session));
@@ -178,9 +179,14 @@ export class Sleep {
   /**
    * Ends a child whose session sleeps from now on. Where another process could take the child over the record comes first: one that came while the child ends would
    * have a child that exits, and the session with it. Resolves with whether it was recorded.
+   *
+   * @param lost a child that cannot be spoken to, perhaps because another process has it: it is removed where the record says that none can.
    */
-  async #putToSleep(session: Session, channel: Channel | undefined): Promise<boolean> {
-    const isRecorded = this.#options.adopt !== undefined && (await this.#recordSleep(session));
+  async #putToSleep(session: Session, channel: Channel | undefined, lost?: ChildPlace): Promise<boolean> {
+    const { adopt, discard, clock } = this.#options;
+    const isRecorded = adopt !== undefined && (await this.#recordSleep(session));
+    if (lost !== undefined && isRecorded && !session.leavesChild)
+      await within(clock, closeDeadline(session.server), discard(lost), refusals.draining).catch(() => undefined);
     await this.#close(session, channel);
     return isRecorded;
   }

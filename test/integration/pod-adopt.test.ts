@@ -1,16 +1,20 @@
 /** Pods that change hands: two drivers, real launchers, attach streams over WebSocket, and an API server in memory. */
 import { expect } from 'chai';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PodBackend, type PodBackendOptions } from '../../src/backends/pod/driver';
 import { LinkKeys } from '../../src/backends/pod/link-keys';
+import { Credentials } from '../../src/kube/credentials';
+import { KubeClient } from '../../src/kube/client';
 import type { BackendAddress, BackendLink } from '../../src/backends/contract';
 import { never, refusal, sessionName, specOf } from '../contract/backend';
 import { eventually, launcherBinary } from '../support/launcher';
+import { CutLine } from '../support/cut-line';
+import { FakeClock } from '../support/fake-link';
 import { PodContainers } from '../support/pod-containers';
 import { serverSpec } from '../support/server-spec';
-import { keptLog } from '../support/silent-log';
+import { keptLog, type KeptLog } from '../support/silent-log';
 
 const KEYS = [{ id: 'k1', secret: Buffer.alloc(32, 1) }];
 const SERVER = serverSpec({ command: ['/bin/cat'], stopGrace: 1 });
@@ -102,6 +106,85 @@ describe('pods that change hands', function () {
     await eventually(() => got.text.endsWith('mine\n'));
     expect(got.text).to.not.include('late');
     expect(world.cluster.all(world.pods)).to.have.length(1);
+  });
+
+  describe('from a gateway that is cut off', () => {
+    let line: CutLine;
+    let kube: KubeClient;
+    let clock: FakeClock;
+    let log: KeptLog;
+    let a: PodBackend;
+
+    beforeEach(async () => {
+      line = await CutLine.start(world.cluster.api.url);
+      const kubeconfig = join(folder, 'kubeconfig');
+      writeFileSync(kubeconfig, readFileSync(world.cluster.api.kubeconfig('of-a', line.url)));
+      kube = new KubeClient(new Credentials(kubeconfig));
+      [clock, log] = [new FakeClock(), keptLog()];
+      a = gateway('a', { kube, clock, log });
+    });
+    afterEach(async () => {
+      await timed(a.stop());
+      await kube.close();
+      await line.close();
+    });
+    /** Waits for something that waits on that gateway's clock, too. */
+    const timed = async (work: Promise<unknown>): Promise<void> => {
+      let isDone = false;
+      void work.then(() => (isDone = true));
+      await eventually(() => {
+        if (!isDone) clock.advance(1_000);
+        return isDone;
+      });
+    };
+    const deleted = (): (string | undefined)[] =>
+      world.cluster.api.calls.filter(({ method }) => method === 'DELETE').map(({ path }) => path.split('/').at(-1));
+    const cut = async (): Promise<void> => {
+      line.cut();
+      await eventually(() => log.lines.some((entry) => entry.includes('attach.broken')));
+    };
+
+    it('they are not removed by that one, neither while it is nor once it is back', async () => {
+      const first = await opened(a);
+      await first.link.write(Buffer.from('one\n'));
+      await eventually(() => first.text === 'one\n');
+      await cut();
+      const second = await adopt(gateway('b'), first);
+      const got = heard(second);
+      clock.advance(60_000);
+      expect(await first.link.exited).to.deep.equal({ reason: 'lost' });
+      await first.link.close();
+
+      const [pod] = world.cluster.all(world.pods);
+      if (pod === undefined) throw new Error('the pod is gone');
+      world.cluster.put(world.pods, { ...pod, status: { ...pod.status, message: 'it is seen once more' } });
+      // Whatever is seen after it tells that it was seen.
+      world.cluster.put(world.pods, { ...pod, metadata: { ...pod.metadata, name: 'stray', uid: 'of-the-stray' } });
+      line.mend();
+      await eventually(() => {
+        clock.advance(15_000);
+        return deleted().length > 0;
+      });
+      await timed(a.stop());
+      expect(deleted()).to.deep.equal(['stray']);
+      await second.write(Buffer.from('two\n'));
+      await eventually(() => got.text.endsWith('two\n'));
+      await second.close();
+      expect(world.cluster.all(world.pods)).to.deep.equal([]);
+    });
+
+    it('and that nobody has by then, they are left for whoever knows that', async () => {
+      const first = await opened(a);
+      await cut();
+      clock.advance(60_000);
+      expect(await first.link.exited).to.deep.equal({ reason: 'lost' });
+      await first.link.close();
+      line.mend();
+      await timed(a.check(never()));
+      expect(deleted()).to.deep.equal([]);
+      await timed(a.discard(first.child));
+      expect(deleted()).to.deep.equal([first.child.name]);
+    });
   });
 
   it('what the child wrote while nobody was attached comes to the next holder, once', async () => {

@@ -382,6 +382,29 @@ describe('sessions whose child goes on elsewhere', () => {
     expect([world.children.length, b.log.handovers]).to.deep.equal([2, []]);
   });
 
+  it('whose child cannot be spoken to any more sleep, and only once that is recorded it is removed', async () => {
+    const seen: unknown[] = [];
+    const c = world.join('c', { discard: async ({ instance }) => void seen.push([instance, recordOf()?.state]) });
+    const id = await c.open();
+    const { instance, link } = only();
+    link.exit({ reason: 'lost' });
+    await settle();
+    expect(seen).to.deep.equal([[instance, 'hibernated']]);
+    expect(recordOf()).to.not.have.property('child');
+    expect(await c.ask(id)).to.equal(1);
+  });
+
+  it('whose child cannot be spoken to any more keep it as long as it cannot be recorded that they sleep', async () => {
+    await a.open();
+    a.store.down = true;
+    only().link.exit({ reason: 'lost' });
+    await settle();
+    a.store.down = false;
+    world.clock.advance(1_000);
+    await settle();
+    expect([recordOf()?.state, recordOf()?.child, a.discarded]).to.deep.equal(['hibernated', undefined, []]);
+  });
+
   it('sleep also where the store cannot be told at first', async () => {
     const id = await a.open();
     a.store.down = true;

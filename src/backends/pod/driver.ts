@@ -255,6 +255,7 @@ export class PodBackend implements Backend {
     const link = new PodLink({
       ...{ sealed, pod, phases, stopGrace },
       ...{ watch: this.#watch, clock: this.#clock, log: this.#options.log },
+      shared: this.#options.linkKeys !== undefined,
       remove: () => this.#pods.remove(pod, uid),
     });
     this.#links.add(link);

@@ -20,6 +20,8 @@ export interface PodLinkOptions {
   readonly phases: Readonly<Partial<Record<StartPhase, number>>>;
   /** Seconds. */
   readonly stopGrace: number;
+  /** Whether another process can take the child over without this one's hearing of it. */
+  readonly shared: boolean;
   /** Removes the pod; resolves when it is gone. */
   readonly remove: () => Promise<void>;
 }
@@ -27,7 +29,7 @@ export interface PodLinkOptions {
 export class PodLink implements BackendLink {
   readonly phases: Readonly<Partial<Record<StartPhase, number>>>;
   readonly exited: Promise<BackendExit>;
-  /** The pod is gone, too. */
+  /** The pod is gone, too, or is not to be removed from here. */
   readonly removed: Promise<void>;
   readonly #options: PodLinkOptions;
   readonly #unlisten: () => void;
@@ -42,10 +44,10 @@ export class PodLink implements BackendLink {
     const { sealed, watch, pod } = options;
     this.#unlisten = watch.listen(pod, (seen) => this.#look(seen));
     this.exited = sealed.exited.then((exit) => this.#end(exit));
-    // A child that another holder has, or is to have, keeps its pod.
-    this.removed = sealed.exited.then((exit) =>
-      exit.kind === 'fenced' || this.#released ? undefined : this.exited.then(() => options.remove()),
-    );
+    this.removed = sealed.exited.then((exit) => {
+      const isLeft = this.#mayBeAnothers(exit);
+      return this.exited.then(() => (isLeft ? undefined : options.remove()));
+    });
     this.#look(watch.get(pod) ?? 'gone');
   }
 
@@ -88,6 +90,16 @@ export class PodLink implements BackendLink {
     this.#closing = true;
     this.#released = true;
     this.#options.sealed.detach();
+  }
+
+  /**
+   * Whether another holder has the child, is to have it, or may have it by now: one that is cut off hears nothing, not even that it is fenced. Only the session's record
+   * says whose the pod is then, and whoever writes that it is nobody's has it removed.
+   */
+  #mayBeAnothers(exit: SealedExit): boolean {
+    if (exit.kind === 'fenced' || this.#released) return true;
+    const isUnheard = exit.kind === 'lost' || exit.kind === 'detached';
+    return this.#options.shared && isUnheard && !isFinal(this.#seen);
   }
 
   #look(seen: Seen): void {
