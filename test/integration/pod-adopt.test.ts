@@ -10,6 +10,7 @@ import { KubeClient } from '../../src/kube/client';
 import type { BackendAddress, BackendLink } from '../../src/backends/contract';
 import { never, refusal, sessionName, specOf } from '../contract/backend';
 import { eventually, launcherBinary } from '../support/launcher';
+import { status } from '../support/fake-api';
 import { CutLine } from '../support/cut-line';
 import { FakeClock } from '../support/fake-link';
 import { PodContainers } from '../support/pod-containers';
@@ -185,6 +186,39 @@ describe('pods that change hands', function () {
       await timed(a.discard(first.child));
       expect(deleted()).to.deep.equal([first.child.name]);
     });
+  });
+
+  it('one that the next gateway’s watch does not show is asked for: only the API’s answer says that it is not there', async () => {
+    const kubeconfig = join(folder, 'kubeconfig');
+    writeFileSync(kubeconfig, readFileSync(world.cluster.api.kubeconfig('of-b')));
+    const kube = new KubeClient(new Credentials(kubeconfig));
+    const { before } = world.cluster;
+    let isDown = false;
+    world.cluster.before = (call, response) => {
+      if (call.headers.authorization !== 'Bearer of-b') return before(call, response);
+      if (isDown) status(response, 403, 'Forbidden', 'not now');
+      else if (!call.query.has('watch')) return before(call, response);
+      else response.writeHead(200).flushHeaders(); // and never a word
+      return true;
+    };
+    const [a, b] = [gateway('a'), gateway('b', { kube })];
+    await b.check(never());
+    const [first, gone] = [await opened(a), await opened(a)];
+    await gone.link.close();
+    expect((await refusal(adopt(b, gone))).code).to.equal('BACKEND_ENDED');
+    isDown = true;
+    expect((await refusal(adopt(b, first))).code).to.equal('BACKEND_UNAVAILABLE');
+    isDown = false;
+    const second = await adopt(b, first, 3);
+    const got = heard(second);
+    await second.write(Buffer.from('one\n'));
+    await eventually(() => got.text === 'one\n');
+    const name = `metadata.name=${first.child.name ?? ''}`;
+    expect(world.cluster.api.calls.some(({ query }) => query.get('fieldSelector') === name)).to.equal(true);
+    second.release?.(); // that gateway would not see that the pod is gone
+    await second.exited;
+    await b.stop();
+    await kube.close();
   });
 
   it('what the child wrote while nobody was attached comes to the next holder, once', async () => {

@@ -234,7 +234,7 @@ export class PodBackend implements Backend {
     await this.#watch.synced(signal);
     signal.throwIfAborted();
     const pod = child.name ?? '';
-    const state = this.#watch.get(pod);
+    const state = await this.#watch.find(pod, signal);
     if (state === undefined || state.uid !== child.instance || isFinal(state) || state.deleting) throw over(pod);
     const key = state.linkKey === undefined ? undefined : linkKeys?.of(state.linkKey, this.#keyed(state));
     if (key === undefined) throw keyUnknown(pod);

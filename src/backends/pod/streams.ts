@@ -71,7 +71,7 @@ export class PodStreams {
   /** One attach stream to a pod. It counts as ended only where the pod's status agrees: a runtime that restarts ends it with success as well. */
   async #connect(pod: string, signal: AbortSignal): Promise<AttachTransport> {
     const { kube, namespace, watch, clock } = this.#options;
-    const seen = watch.get(pod);
+    const seen = await watch.find(pod, signal);
     if (seen === undefined || isFinal(seen)) throw over(pod);
     const stream = await openAttach({
       kube,
@@ -105,7 +105,7 @@ export class PodStreams {
     const patience = new AbortController();
     const timer = clock.after(CONFIRM_MS, () => patience.abort());
     try {
-      if (watch.get(pod) === undefined) return how;
+      if ((await watch.find(pod, patience.signal)) === undefined) return how;
       await watch.until(pod, (seen) => (isFinal(seen) ? true : undefined), patience.signal);
       return how;
     } catch {
