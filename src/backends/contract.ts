@@ -115,7 +115,10 @@ export interface BackendLink {
    */
   close(): Promise<void>;
 
-  /** Lets go of the child and leaves it as it is, for whoever adopts it; the link ends with `closed`. Absent where nobody could. */
+  /**
+   * Lets go of the child and leaves it as it is, for whoever adopts it; the link ends with `closed`. It takes nothing more, and has up to 2 seconds to bring on its way
+   * what was written; what the child says from now on is for the next one. Absent where nobody could.
+   */
   release?(): void;
 }
 

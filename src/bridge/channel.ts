@@ -226,8 +226,7 @@ class StdioChannel implements Channel {
   release(): boolean {
     if (this.#state !== 'open' || this.#link.release === undefined) return false;
     this.#state = 'closing';
-    this.#link.release(); // before the streams let go: what waits for them is for whoever comes next
-    this.#flow.close();
+    this.#link.release(); // while streams still hold what they have not taken: that is for whoever comes next
     return true;
   }
 

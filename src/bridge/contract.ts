@@ -172,7 +172,8 @@ export interface Channel {
   close(): Promise<void>;
 
   /**
-   * Lets go of the child and leaves it as it is, for another process; what is in flight is answered as lost. False where it cannot be left: then nothing has happened.
+   * Lets go of the child and leaves it as it is, for another process, as soon as it has what was sent to it, or that has taken too long. Nothing more is taken; what is in
+   * flight then is answered as lost. False where it cannot be left: then nothing has happened.
    */
   release(): boolean;
 }

@@ -221,6 +221,21 @@ describe('pods that change hands', function () {
     await kube.close();
   });
 
+  it('what was taken for the child just before it was released reaches it', async () => {
+    const [a, b] = [gateway('a'), gateway('b')];
+    const first = await opened(a);
+    const lines = Array.from({ length: 60 }, (_, i) => `line ${String(i)} ${'x'.repeat(2_000)}\n`);
+    await Promise.all(lines.map((line) => first.link.write(Buffer.from(line))));
+    first.link.release?.();
+    expect((await refusal(first.link.write(Buffer.from('late\n')))).code).to.equal('LINK_CLOSED');
+    await first.link.exited;
+    const second = await adopt(b, first);
+    const got = heard(second);
+    await second.write(Buffer.from('last\n'));
+    await eventually(() => got.text.endsWith('last\n'));
+    for (const line of lines) expect(first.text + got.text).to.include(line);
+  });
+
   it('what the child wrote while nobody was attached comes to the next holder, once', async () => {
     const [a, b] = [gateway('a'), gateway('b')];
     const [go, taken] = [join(folder, 'go'), join(folder, 'taken')];

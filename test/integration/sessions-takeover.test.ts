@@ -139,7 +139,8 @@ class Gateways {
     const [store, links] = [this.#store, this.#links];
     if (store !== undefined) store.down = true;
     this.front.cut();
-    for (const link of links) link.release?.();
+    this.#world.cut();
+    for (const link of links) link.release?.(); // no other stream is opened for it
     this.#living.delete(self);
     await this.start();
   }

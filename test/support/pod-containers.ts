@@ -46,6 +46,11 @@ export class PodContainers {
     return container;
   }
 
+  /** Cuts every attach stream: what has not come through is lost. */
+  cut(): void {
+    for (const { streams } of this.containers.values()) for (const stream of [...streams]) stream.close();
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.containers.values()].map((container) => container.kill()));
     this.#sockets.close();
@@ -96,6 +101,6 @@ export class PodContainers {
     if (kind === 'ended') {
       webSocket.send(Buffer.concat([Buffer.of(STATUS), Buffer.from(JSON.stringify({ status: 'Success' }))]));
       webSocket.close(1000);
-    }
+    } else webSocket.terminate();
   }
 }

@@ -284,6 +284,25 @@ describe('channel that lets go of its child', () => {
     expect(clock.timers).to.equal(0);
   });
 
+  it('takes nothing more from then on, and holds what streams have not taken until the child is let go of', async () => {
+    const { channel, link } = openBench();
+    const sink = new FakeSink();
+    let take = (): void => undefined;
+    sink.gate = new Promise((resolve) => (take = resolve));
+    const call = channel.call(aRequest(1), sink);
+    link.reply(link.last, 'x'.repeat(100_000));
+    expect([link.paused, link.retained]).to.deep.equal([true, true]);
+    link.release = () => undefined; // what was written is on its way
+    expect(channel.release()).to.equal(true);
+    const refused: unknown = await channel.notify({ jsonrpc: '2.0', method: 'x' }).catch((thrown: unknown) => thrown);
+    expect(refused).to.include({ code: 'LINK_CLOSED' });
+    expect([link.paused, link.retained]).to.deep.equal([true, true]);
+    link.exit({ reason: 'closed' });
+    expect((await channel.ended).reason).to.equal('closed');
+    take();
+    await call;
+  });
+
   it('does nothing once it closes, or where the child cannot be left', async () => {
     const { channel, link } = openBench();
     const closing = channel.close();

@@ -8,6 +8,8 @@ import type { PodWatch, Seen } from './watch';
 
 /** Milliseconds for the kubelet to tell how a container ended, once its stream is over. */
 const STATUS_MS = 3_000;
+/** Milliseconds for what was written to reach the launcher before its child is let go of: whoever wrote it was told that it is on its way. */
+const RELEASE_MS = 2_000;
 /** Milliseconds from a foreign deletion to giving up on a stream that does not end by itself: the pod's grace and some. */
 const DELETED_MS = 10_000;
 
@@ -89,7 +91,7 @@ export class PodLink implements BackendLink {
     if (this.#closing) return; // it ends already
     this.#closing = true;
     this.#released = true;
-    this.#options.sealed.detach();
+    this.#options.sealed.release(RELEASE_MS);
   }
 
   /**

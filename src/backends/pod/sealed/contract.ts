@@ -126,6 +126,12 @@ export interface SealedLink {
    */
   shutdown(graceMs: number): Promise<SealedExit>;
 
+  /**
+   * Takes and hands over nothing more, and detaches once the launcher has all that was written: after `ms` at the latest, and at once where no stream is up or the last
+   * one breaks. What the child says meanwhile is for the next holder.
+   */
+  release(ms: number): void;
+
   /** Lets go of the stream at once and leaves the child alone, for the next holder or for the pod's deletion. */
   detach(): void;
 }
