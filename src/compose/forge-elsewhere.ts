@@ -1,7 +1,7 @@
 /** The credential proxy's way to the other gateways. */
-import { AppError } from '../errors';
 import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
 import type { Peers, Replicas } from '../peers/contract';
+import { unanswered } from './unanswered';
 
 /** Sends requests of children on to the gateways that have their sessions; see {@link ProxyElsewhere}. */
 export function forgeElsewhere(
@@ -22,16 +22,8 @@ export function forgeElsewhere(
         signal,
       );
       if (outcome === 'forwarded') return 'done';
-      if (outcome === 'unanswered') throw unanswered();
+      if (outcome === 'unanswered') throw unanswered('look at Forgejo before you try again.');
       return 'moved';
     },
   };
-}
-
-/** What happened to the request nobody can say who lives. */
-function unanswered(): AppError {
-  return new AppError(
-    'BACKEND_ENDED',
-    'The gateway that has this session went away, or fell silent, while it was at work on this. It may have happened: look at Forgejo before you try again.',
-  );
 }

@@ -3,6 +3,7 @@ import { AppError } from '../errors';
 import type { Gateways } from '../http/mcp/gateways';
 import type { Peers, Replicas } from '../peers/contract';
 import { ranked } from '../peers/rendezvous';
+import { unanswered } from './unanswered';
 
 /** Names that are looked up at once because nobody here knows them: they come from clients, and each is a question to the API server. */
 const LOOKS_MAX = 8;
@@ -53,12 +54,4 @@ export function gatewaysBy(
 /** Whether this gateway is the one that serves what has a key. */
 export function ownsBy(replicas: Pick<Replicas, 'self' | 'living'>): (key: string) => boolean {
   return (key) => ranked(key, replicas.living())[0] === replicas.self;
-}
-
-/** What happened to the request nobody can say who lives. */
-function unanswered(): AppError {
-  return new AppError(
-    'BACKEND_ENDED',
-    'The gateway that was at work on this went away. It may have happened. Try again if that does no harm.',
-  );
 }

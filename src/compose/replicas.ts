@@ -3,27 +3,22 @@ import type { Clock } from '../clock';
 import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
-import type { Elsewhere } from '../http/mcp/elsewhere';
 import type { McpOptions } from '../http/mcp/routes';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
-import type { PeerListener, Peers, PeerService, Replicas } from '../peers/contract';
+import type { PeerListener, PeerService, Replicas } from '../peers/contract';
 import { openPeerListener } from '../peers/listener';
 import { createPeers } from '../peers/peers';
 import { createReplicas } from '../peers/replicas';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
+import { elsewhereBy } from './elsewhere';
 import { forgeElsewhere } from './forge-elsewhere';
 import { gatewaysBy, ownsBy } from './gateways';
 
 /** Milliseconds for this gateway's Lease to be made. */
 const START_MS = 30_000;
-/** Milliseconds until a record is read again whose holder did not take a request: longer each time, and at most, since each is a question to the API server. */
-const AGAIN_MS = 20;
-const AGAIN_MAX_MS = 1_000;
-/** Milliseconds for which a request waits for who is to have its session: longer than it takes to find that a gateway is dead, or for a child to be ended. */
-const PATIENCE_MS = 15_000;
 /** Milliseconds for requests of others to end when this gateway stops. */
 const CLOSE_MS = 2_000;
 
@@ -92,64 +87,4 @@ export async function joinReplicas(
       await replicas.stop();
     },
   };
-}
-
-/** The way to sessions that other gateways have; where there is none, requests wait for them to be given up. */
-export function elsewhereBy(
-  peers: Pick<Peers, 'forward'> | undefined,
-  replicas: Pick<Replicas, 'addressOf' | 'onGone'>,
-  clock: Pick<Clock, 'now' | 'after'>,
-  patienceMs = PATIENCE_MS,
-): Elsewhere {
-  const waiting = new Set<() => void>();
-  replicas.onGone(() => {
-    for (const wake of waiting) wake();
-  });
-  return {
-    now: () => clock.now(),
-    async wait(res, began) {
-      const waited = clock.now() - began;
-      if (waited >= patienceMs || res.destroyed) return false;
-      const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS) * (0.75 + Math.random() / 2);
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          timer.cancel();
-          waiting.delete(wake);
-          resolve();
-        };
-        const timer = clock.after(pause, wake);
-        waiting.add(wake);
-      });
-      return true;
-    },
-    async send(req, res, exchange, { session, holder, generation }, body) {
-      const address = peers === undefined ? undefined : await replicas.addressOf(holder);
-      if (peers === undefined || address === undefined) return 'again';
-      const gone = new AbortController();
-      const leave = (): void => gone.abort();
-      res.once('close', leave);
-      const outcome = await peers.forward(
-        req,
-        res,
-        {
-          ...{ channel: 'mcp', target: { name: holder, address }, session, epoch: generation },
-          ...{ clientAddress: exchange.address, requestId: exchange.id },
-          ...(body === undefined ? {} : { body }),
-        },
-        gone.signal,
-      );
-      res.off('close', leave);
-      if (outcome === 'forwarded') return 'done';
-      if (outcome === 'unanswered') throw unanswered();
-      return 'again';
-    },
-  };
-}
-
-/** What happened to the request nobody can say who lives. */
-function unanswered(): AppError {
-  return new AppError(
-    'BACKEND_ENDED',
-    'The gateway that had this session went away while it was at work on this. It may have happened. Try again if that does no harm.',
-  );
 }

@@ -10,7 +10,6 @@ import { systemClock } from '../../src/clock';
 import { forgeElsewhere } from '../../src/compose/forge-elsewhere';
 import { recordedSessions } from '../../src/compose/recorded';
 import { createCapabilities } from '../../src/forgejo/capability';
-import { Certificates } from '../../src/peers/certificates';
 import type { PeerListener, Peers } from '../../src/peers/contract';
 import { openPeerListener } from '../../src/peers/listener';
 import { replicaName } from '../../src/peers/names';
@@ -24,7 +23,6 @@ import { Authority, SecretFolder } from '../support/peer-certificates';
 import { json, noToken, type ProxyFixture, REAL_TOKEN, StandInForge, startProxy } from '../support/proxy';
 import { bodyOf, headOf, nextChunk } from '../support/raw-http';
 import { serverSpec } from '../support/server-spec';
-import { keptLog } from '../support/silent-log';
 import { until } from '../support/until';
 import { blocks, digest, growth, MIB } from '../support/volume';
 
@@ -64,9 +62,7 @@ describe('the credential proxies of two gateways', function () {
 
     async start(options: { timeouts?: { firstByte: number; idle: number }; perSession?: number } = {}): Promise<this> {
       this.secret.write(authority.issue());
-      const certificates = new Certificates({ folder: this.secret.path, clock: systemClock, log: keptLog() });
-      await certificates.start();
-      certificates.stop(); // they do not change
+      const certificates = await this.secret.read();
       this.peers = createPeers({ self: this.name, certificates, clock: systemClock, limits: { connectMs: 1_000 } });
       this.proxy = await startProxy({
         ...{ forgejo: { apiUrl: forge.url }, keys, sourceCheck: 'require' },

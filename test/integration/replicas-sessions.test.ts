@@ -102,6 +102,24 @@ describe('sessions of two gateways', function () {
     expect(children(patient)).to.equal(1);
   });
 
+  it('wait while their gateway stops and has a call to answer: it refuses what others send on, and another serves that once it is given up', async () => {
+    const patient = await install.join({}, 60_000);
+    const id = await open(a);
+    const [link] = a.app.children;
+    if (link === undefined) throw new AppError('INTERNAL', 'no child');
+    const heard = new Promise<{ id?: unknown }>((resolve) => (link.onMessage = resolve));
+    const before = call(a, id, 'before');
+    const request = await heard;
+    const stopped = a.app.registry.stop(60_000);
+    const calling = [...Array(20).keys()].map((n) => call(patient, id, n));
+    await until('they were sent on', async () => patient.addressed.length >= 20);
+    link.say({ jsonrpc: '2.0', id: request.id, result: { late: true } });
+    expect((await before).json).to.deep.equal({ jsonrpc: '2.0', id: 'before', result: { late: true } });
+    expect((await Promise.all(calling)).map(({ status }) => status)).to.deep.equal(Array(20).fill(200));
+    await stopped;
+    expect(children(patient)).to.equal(1);
+  });
+
   it('are served by whoever was quicker when two others take them over at once: 200 of each call', async () => {
     const c = await install.join();
     for (let round = 0; round < 10; round += 1) {

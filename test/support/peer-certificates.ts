@@ -2,8 +2,11 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../../src/clock';
+import { Certificates } from '../../src/peers/certificates';
 import { PEER_DNS_NAME } from '../../src/peers/names';
 import { createAuthority } from '../../src/tls/certificate';
+import { keptLog } from './silent-log';
 
 export interface PeerFiles {
   readonly ca: string;
@@ -63,6 +66,14 @@ export class SecretFolder {
     renameSync(join(this.path, '..data_tmp'), join(this.path, '..data'));
     if (this.#count > 1) return;
     for (const file of Object.keys(files)) symlinkSync(join('..data', file), join(this.path, file));
+  }
+
+  /** What is in it, as a gateway reads it; changes of it are not seen. */
+  async read(): Promise<Certificates> {
+    const certificates = new Certificates({ folder: this.path, clock: systemClock, log: keptLog() });
+    await certificates.start();
+    certificates.stop();
+    return certificates;
   }
 
   remove(): void {

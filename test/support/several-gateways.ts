@@ -2,8 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../../src/clock';
 import { gatewaysBy, ownsBy } from '../../src/compose/gateways';
-import { elsewhereBy } from '../../src/compose/replicas';
-import { Certificates } from '../../src/peers/certificates';
+import { elsewhereBy } from '../../src/compose/elsewhere';
 import type { PeerListener, Peers, Replicas } from '../../src/peers/contract';
 import { openPeerListener } from '../../src/peers/listener';
 import { replicaName } from '../../src/peers/names';
@@ -13,7 +12,6 @@ import type { ChildPlace, SessionRecord } from '../../src/sessions/ports';
 import { type Changes, type GatewayApp, startApp } from './gateway-app';
 import { MemoryStore } from './memory-store';
 import { Authority, SecretFolder } from './peer-certificates';
-import { keptLog } from './silent-log';
 import { stateSealAt } from './state-seal';
 
 const authority = new Authority();
@@ -101,9 +99,7 @@ export class SharedGateway {
   async start(changes: Omit<Changes, 'shared'>): Promise<void> {
     const { ids, records, stateKey } = this.#install;
     this.#secret.write(authority.issue());
-    const certificates = new Certificates({ folder: this.#secret.path, clock: systemClock, log: keptLog() });
-    await certificates.start();
-    certificates.stop(); // they do not change
+    const certificates = await this.#secret.read();
     this.peers = createPeers({ self: this.name, certificates, clock: systemClock, limits: { connectMs: 1_000 } });
     const { replicas } = this;
     this.app = await startApp({

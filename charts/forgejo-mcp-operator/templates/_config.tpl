@@ -17,7 +17,7 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "url" (printf "https://%s.%s.svc:%s" (include "fmo.proxy" .) .Release.Namespace (include "fmo.port.proxy" .))
     "keyFile" "/etc/forgejo-mcp-operator/keys/capability.key")
   "ops" (dict "listen" (include "fmo.listen" (dict "root" . "port" "ops")))
-  "stop" (dict "readinessDelay" (dig "stop" "readinessDelay" "5s" .Values.config))
+  "stop" (dict "readinessDelay" (dig "stop" "readinessDelay" "10s" .Values.config))
   "backend" (dict
     "kind" "pod"
     "namespace" (include "fmo.sessionsNamespace" .)

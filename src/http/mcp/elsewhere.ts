@@ -44,8 +44,9 @@ export async function wherever(
       await serve();
       return;
     } catch (thrown) {
+      if (forwardedOf(req) !== undefined && (thrown instanceof HeldElsewhere || isDraining(thrown, res)))
+        throw misdirected(thrown);
       if (!(thrown instanceof HeldElsewhere)) throw thrown;
-      if (forwardedOf(req) !== undefined) throw misdirected(thrown);
       if (elsewhere === undefined) throw thrown;
       const text = body === undefined ? undefined : Buffer.from(textOf(body));
       if ((await elsewhere.send(req, res, exchange, thrown, text)) === 'done') return;
@@ -54,8 +55,13 @@ export async function wherever(
   }
 }
 
+/** Whether a gateway that stops has refused a request before anything of it happened. */
+export function isDraining(thrown: unknown, res: Outgoing): boolean {
+  return thrown instanceof AppError && thrown.code === 'DRAINING' && !res.headersSent;
+}
+
 /** There is one hop only: whoever sent it here reads the record again. */
-function misdirected(cause: HeldElsewhere): AppError {
+function misdirected(cause: unknown): AppError {
   return new AppError('MISDIRECTED', 'The session has moved. Try again.', { cause });
 }
 

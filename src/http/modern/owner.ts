@@ -5,6 +5,7 @@
 import { AppError } from '../../errors';
 import { forwardedOf } from '../../peers/forwarded';
 import type { Incoming, Outgoing } from '../handler';
+import { isDraining } from '../mcp/elsewhere';
 import type { Admitted, McpOptions } from '../mcp/routes';
 import type { ModernRequest } from './serve';
 
@@ -60,9 +61,4 @@ export async function atOwner(
     }
   }
   throw refusal; // this gateway is among them
-}
-
-/** Whether a gateway that stops has refused a request before anything of it happened. */
-function isDraining(thrown: unknown, res: Outgoing): boolean {
-  return thrown instanceof AppError && thrown.code === 'DRAINING' && !res.headersSent;
 }
