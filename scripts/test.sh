@@ -50,6 +50,18 @@ join() {
 # count WORD - the sum of mocha's closing lines (`12 passing`), colours taken off.
 count() { cat .run/test/*.log | sed 's/\x1b\[[0-9;]*m//g' | grep -aoE "^ *[0-9]+ $1" | awk '{n+=$1} END {print n+0}'; }
 
+# broken_tests - what failed, a few lines each: whoever sees only the end of a long output sees what to look at.
+broken_tests() {
+  local log
+  for log in .run/test/*.log; do
+    sed 's/\x1b\[[0-9;]*m//g' "$log" | awk -v part="$(basename "$log" .log)" '
+      /^ *[0-9]+ failing$/ { within = 1; next }
+      within && /^ *[0-9]+\) / { lines = 0; printf "[%s] ", part }
+      within && /^ +at / { lines = 99 }
+      within && NF && lines < 7 { sub(/^ +/, ""); print substr($0, 1, 160); lines++ }'
+  done
+}
+
 report() {
   printf '\n%-14s %8s  %s\n' part seconds result
   awk '{printf "%-14s %8s  %s\n", $1, $2, $3}' .run/test/parts
@@ -59,6 +71,7 @@ report() {
   printf 'total %s s\n' $((SECONDS - began))
   [ ${#failed[@]} -eq 0 ] || printf 'failed parts: %s\n' "${failed[*]}"
   printf '%s passed, %s failed\n' "$passed" "$broken"
+  [ "$broken" -eq 0 ] || broken_tests
 }
 
 cleanup() {
