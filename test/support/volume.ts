@@ -33,15 +33,24 @@ export async function digest(stream: Readable): Promise<{ length: number; digest
   return { length, digest: hash.digest('hex') };
 }
 
-/** The most that the process held beyond what it held before, in MiB, while `work` ran: what a collection leaves, looked at again and again. */
+/**
+ * The most that the process held beyond what it held before, in MiB, while `work` ran: what a collection leaves, looked at again and again. A collection takes as long as
+ * the machine is busy; looks that came at a fixed pace left nothing for the work between them.
+ */
 export async function growth(work: () => Promise<void>): Promise<number> {
   const before = heldBytes();
   let most = before;
-  const timer = setInterval(() => (most = Math.max(most, heldBytes())), 400);
+  let timer: NodeJS.Timeout;
+  const look = (): void => {
+    const from = performance.now();
+    most = Math.max(most, heldBytes());
+    timer = setTimeout(look, Math.max(400, 4 * (performance.now() - from)));
+  };
+  timer = setTimeout(look, 400);
   try {
     await work();
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer);
   }
   return (most - before) / MIB;
 }
