@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { Agent } from 'undici';
 import { deriveKeys } from './auth/keys/derive';
 import { masterKeys } from './auth/keys/master';
+import { LinkKeys } from './backends/pod/link-keys';
 import { StateSeal } from './bridge/modern/state';
 import { ALL_VERSIONS } from './bridge/versions';
 import { systemClock } from './clock';
@@ -154,7 +155,9 @@ async function build(
   });
   started.push(() => proxy.close(0));
 
-  const backend = openBackend(config, kube, proxy, holders.self, log, metrics);
+  const sessionMasters = masterKeys(sessionKeys, 'sessions.keyFile');
+  const linkKeys = shared === undefined ? undefined : new LinkKeys(deriveKeys(sessionMasters, 'pod-links'));
+  const backend = openBackend(config, kube, proxy, holders.self, log, metrics, linkKeys);
   started.push(() => backend.stop());
   const spawner = createSpawner({
     backend,
@@ -167,6 +170,7 @@ async function build(
   const registry = new Registry({
     ...config.sessions,
     spawn: spawner.spawn,
+    ...(shared === undefined || backend.adopt === undefined ? {} : { adopt: spawner.adopt }),
     store,
     clock,
     ids: new SessionIds(sessionKeys),
@@ -178,11 +182,7 @@ async function build(
   const stateless = new StatelessTable({
     sessions: registry,
     clock,
-    seal: new StateSeal(
-      new Seal(deriveKeys(masterKeys(sessionKeys, 'sessions.keyFile'), 'request-states')),
-      clock,
-      shared?.replicas.self,
-    ),
+    seal: new StateSeal(new Seal(deriveKeys(sessionMasters, 'request-states')), clock, shared?.replicas.self),
     versions: ALL_VERSIONS,
     owns: (key) => shared?.owns(key) ?? true,
   });

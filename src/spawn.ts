@@ -3,12 +3,12 @@ import type { AuthContext, ForgejoTokens } from './auth/context';
 import type { Backend, BackendAddress, BackendExit, BackendLink } from './backends/contract';
 import type { Clock } from './clock';
 import type { ServerSpec } from './config/server';
-import { AppError } from './errors';
+import { AppError, toAppError } from './errors';
 import type { FindProxySession, ProxySession, ProxySessionElsewhere } from './forgejo/contract';
 import { API_VERSION, MCP_SESSIONS } from './resources/group';
-import type { SpawnFunc } from './sessions/ports';
+import type { AdoptFunc, SpawnFunc } from './sessions/ports';
 import type { LiveSession } from './sessions/registry';
-import { spawnWith } from './sessions/spawn';
+import { adoptWith, spawnWith } from './sessions/spawn';
 import type { Logger } from './telemetry/log';
 import type { Metrics } from './telemetry/metrics';
 import { channelObserver } from './telemetry/observers';
@@ -26,6 +26,7 @@ export interface SpawnOptions {
 /** What starts sessions, and what the credential proxy may know of them. */
 export interface Spawner {
   readonly spawn: SpawnFunc;
+  readonly adopt: AdoptFunc;
   /** Where a session's child was started last. */
   address(session: string): BackendAddress | undefined;
 }
@@ -73,7 +74,38 @@ export function createSpawner(options: SpawnOptions): Spawner {
       throw thrown;
     }
   };
-  return { spawn, address: (session) => addresses.get(session) };
+
+  const adopt: AdoptFunc = async (request, signal) => {
+    const { session, auth, server, child } = request;
+    const release = tokens.retain(auth);
+    addresses.set(session, child); // it is at work, and its calls to the forge come at any moment
+    const end = (): void => {
+      if (addresses.get(session) === child) addresses.delete(session);
+      release();
+    };
+    const sessionLog = log.child({ session, server: server.name });
+    const start = adoptWith({
+      backend: {
+        async adopt(spec, until) {
+          if (backend.adopt === undefined) throw new AppError('BACKEND_REFUSED', 'This child cannot be taken over.');
+          const link = await backend.adopt(spec, until);
+          void link.exited.then((exit) => reportExit(exit, metrics, sessionLog));
+          return watched(link, metrics, end);
+        },
+      },
+      clock,
+      observer: () => channelObserver(metrics, sessionLog, () => clock.now()),
+    });
+    try {
+      return await start(request, signal);
+    } catch (thrown) {
+      end();
+      const { code, detail } = toAppError(thrown);
+      sessionLog.warn('child.not-adopted', { code, detail });
+      throw thrown;
+    }
+  };
+  return { spawn, adopt, address: (session) => addresses.get(session) };
 }
 
 /** What a grant allows at this moment; undefined where it has ended. Rejects with `STORE_UNAVAILABLE`. */
@@ -200,5 +232,8 @@ function watched(link: BackendLink, metrics: Metrics, end: () => void): BackendL
     pause: () => link.pause(),
     resume: () => link.resume(),
     close: () => link.close(),
+    ...(link.takeover === undefined ? {} : { takeover: link.takeover }),
+    ...(link.retain === undefined ? {} : { retain: (held) => link.retain?.(held) }),
+    ...(link.release === undefined ? {} : { release: () => link.release?.() }),
   };
 }

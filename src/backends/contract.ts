@@ -24,6 +24,8 @@ export interface BackendSpec {
   /** The user, as an opaque label value: never the login name. */
   readonly user: string;
   readonly server: ServerSpec;
+  /** Orders everybody who ever speaks to a child of this session: whoever comes later has a higher one. 1 where nobody comes later. */
+  readonly epoch?: number;
   /** The object that the child is removed with, in a cluster. */
   readonly owner?: { readonly apiVersion: string; readonly kind: string; readonly name: string; readonly uid: string };
   /**
@@ -46,6 +48,23 @@ export interface BackendAddress {
   readonly name?: string;
 }
 
+/** What a driver needs to take a child over that another process started and does not hold any more. */
+export interface AdoptSpec {
+  readonly session: string;
+  readonly server: ServerSpec;
+  readonly child: BackendAddress;
+  /** Higher than that of everybody before, and never used for this child before, not even by an attempt that failed: links are sealed under it. */
+  readonly epoch: number;
+}
+
+/** Where a child's two streams stood when it was taken over. */
+export interface Takeover {
+  /** The last byte that the former holder sent to stdin was not a newline. */
+  readonly stdinMidLine: boolean;
+  /** The first byte of stdout that comes is not the first of its line. */
+  readonly stdoutMidLine: boolean;
+}
+
 /** Start-up phases, for metrics and for `docs/benchmarks.md`; seconds each. */
 export type StartPhase = 'create' | 'schedule' | 'run' | 'attach' | 'claim';
 
@@ -58,6 +77,9 @@ export type StartPhase = 'create' | 'schedule' | 'run' | 'attach' | 'claim';
 export interface BackendLink {
   /** Seconds spent in each start phase. */
   readonly phases: Readonly<Partial<Record<StartPhase, number>>>;
+
+  /** Present where the child was taken over. */
+  readonly takeover?: Takeover | undefined;
 
   /**
    * Sends bytes to the child's stdin, whole and in order of the calls.
@@ -78,14 +100,26 @@ export interface BackendLink {
   /** Reads on. */
   resume(): void;
 
+  /**
+   * While `held`, what was handed over does not count as taken: whoever adopts the child gets it again, as far as there is room to keep it. Absent where nobody could.
+   */
+  retain?(held: boolean): void;
+
   /** Resolves exactly once, when the child is gone and all its output was handed over. Never rejects. */
   readonly exited: Promise<BackendExit>;
 
   /**
    * Ends the child in an orderly way: EOF on its stdin, then SIGTERM, then SIGKILL, each after a grace of the server's `stopGrace`;
-   * with nothing left behind (pod, process group, socket). Resolves when it is gone. May be called often and never rejects.
+   * with nothing left behind (pod, process group, socket). Resolves when it is gone. May be called often and never rejects. A child of which nothing was heard any more,
+   * and that another process may have adopted, is left as it is: {@link Backend.discard} removes it, once it is certain that nobody has it.
    */
   close(): Promise<void>;
+
+  /**
+   * Lets go of the child and leaves it as it is, for whoever adopts it; the link ends with `closed`. It takes nothing more, and has up to 2 seconds to bring on its way
+   * what was written; what the child says from now on is for the next one. Absent where nobody could.
+   */
+  release?(): void;
 }
 
 /** A driver. */
@@ -105,7 +139,16 @@ export interface Backend {
   /** Finds out ahead of the first session what it would have to wait for. Never rejects: a session meets the same fault. */
   prepare?(servers: readonly ServerSpec[]): Promise<void>;
 
-  /** Removes a child that another process started. Resolves when it is gone, or could not be removed in time; never rejects. */
+  /**
+   * Takes over a child that another process started, while that one may still believe that it holds it: from the moment this resolves it is heard no more. What the
+   * child wrote and nobody has taken comes again.
+   *
+   * Errors, after each of which the child is as it was, and the epoch used up: `BACKEND_ENDED` (it is gone), `BACKEND_REFUSED` (its key is not known here),
+   * `BACKEND_START_DEADLINE`, `BACKEND_UNAVAILABLE`, or the signal's reason. The caller has the deadline.
+   */
+  adopt?(spec: AdoptSpec, signal: AbortSignal): Promise<BackendLink>;
+
+  /** Removes a child that another process started, or that was left as it is. Resolves when it is gone, or could not be removed in time; never rejects. */
   discard?(child: BackendAddress): Promise<void>;
 
   /** Finds and removes what an earlier run left behind. Resolves with how many children were removed. */

@@ -22,13 +22,14 @@ import type {
 import { callDeadline, childBehind, childLost, failureOf, linkClosed, tooManyCalls } from './failures';
 import { EarlyRequests } from './early';
 import { Flow } from './flow';
-import { LineSplitter } from './framing';
+import { fromLineStart, LineSplitter } from './framing';
 import { decodeId, firstSequence } from './ids';
 import { isObject } from './json';
 import { Outbound } from './outbound';
 import { Questions } from './questions';
 import { Router } from './router';
 import { StderrLines } from './stderr';
+import { Strays } from './strays';
 import { Tools } from './tools';
 
 export interface ChannelOptions {
@@ -43,6 +44,8 @@ export interface ChannelOptions {
   readonly maxCallsInFlight: number;
   /** Which channel of its session this is, counted up from 1; at most 999,999. */
   readonly generation?: number;
+  /** The revision that was negotiated, of a child that was taken over: it is not initialised again. */
+  readonly negotiated?: string;
 }
 
 /** Requests of the child that may be open at once. */
@@ -50,6 +53,9 @@ const MAX_ASKS = 64;
 
 /** Milliseconds between a write that failed and the news of the child's end, which says why. */
 const END_GRACE_MS = 1_000;
+
+/** The one revision that has batches. */
+const BATCHES = '2025-03-26';
 
 /** Starts the conversation over a child's link. Nothing else may read or write the link from then on. */
 export function openChannel(link: BackendLink, options: ChannelOptions): Channel {
@@ -67,6 +73,7 @@ class StdioChannel implements Channel {
   readonly #tools: Tools;
   readonly #early: EarlyRequests;
   readonly #flow: Flow;
+  readonly #strays: Strays | undefined;
   readonly #router: Router;
   readonly #out: Outbound;
   #state: 'open' | 'closing' | 'over' = 'open';
@@ -88,6 +95,13 @@ class StdioChannel implements Channel {
     const sequence = firstSequence(options.generation ?? 1);
     this.#calls = new Calls(clock, deadlines, (call) => this.#deadline(call), sequence);
     this.#router = new Router(this.#calls, this.#flow, observer);
+    this.#strays =
+      options.negotiated === undefined
+        ? undefined
+        : new Strays({
+            ...{ clock, router: this.#router, dropped: (why) => observer.dropped(why) },
+            ...{ before: sequence, timeout: deadlines.call, batches: options.negotiated === BATCHES },
+          });
     this.#questions = new Questions({
       clock,
       send: (json) => this.#reply(json),
@@ -102,6 +116,7 @@ class StdioChannel implements Channel {
       maxLineBytes: options.maxLineBytes,
       asks: () => this.#asks,
       questions: this.#questions,
+      strays: () => this.#strays,
       early: this.#early,
       waste: (bytes) => this.#flow.waste(bytes),
       reply: (json) => this.#reply(json),
@@ -111,7 +126,11 @@ class StdioChannel implements Channel {
     this.#asks = new Asks(clock, MAX_ASKS, deadlines.call, (ask) => child.askExpired(ask), sequence);
     const lines = new LineSplitter(options.maxLineBytes, child);
     const stderr = new StderrLines(clock, (line) => observer.stderr(line));
-    link.onData((bytes) => lines.push(bytes));
+    this.#protocolVersion = options.negotiated;
+    this.#hasTools = options.negotiated !== undefined; // one that has none says so when it is asked
+    if (link.takeover?.stdinMidLine === true) this.#out.send('').catch(() => undefined); // what is half there is no message
+    const whole = fromLineStart(link.takeover?.stdoutMidLine === true);
+    link.onData((bytes) => lines.push(whole(bytes)));
     link.onStderr((bytes) => stderr.push(bytes));
     this.ended = link.exited.then((exit) => {
       lines.end();
@@ -160,12 +179,13 @@ class StdioChannel implements Channel {
     if (refusal !== undefined) throw refusal;
     const key = response.id;
     const ask = typeof key === 'string' ? this.#asks.take(key) : undefined;
-    if (ask === undefined) {
+    const childId = ask?.childId ?? (typeof key === 'string' ? this.#strays?.askOf(key) : undefined);
+    if (childId === undefined) {
       this.#observer.dropped(decodeId(key)?.kind === 'r' ? 'late-answer' : 'unknown-id');
       return;
     }
     const [member, value] = 'error' in response ? ['error', response.error] : ['result', response.result];
-    await this.#out.send(`{"jsonrpc":"2.0","id":${ask.childId},"${member}":${JSON.stringify(value)}}`);
+    await this.#out.send(`{"jsonrpc":"2.0","id":${childId},"${member}":${JSON.stringify(value)}}`);
   }
 
   ask(method: string, params: Readonly<Record<string, unknown>>, ms: number): Promise<Answer | undefined> {
@@ -190,6 +210,10 @@ class StdioChannel implements Channel {
     return leave;
   }
 
+  reclaim(stream: string, sink: MessageSink): Promise<boolean> | undefined {
+    return this.#refusal() === undefined ? this.#strays?.reclaim(stream, sink) : undefined;
+  }
+
   async close(): Promise<void> {
     if (this.#state === 'open') {
       this.#state = 'closing';
@@ -197,6 +221,13 @@ class StdioChannel implements Channel {
     }
     await this.#link.close();
     await this.ended;
+  }
+
+  release(): boolean {
+    if (this.#state !== 'open' || this.#link.release === undefined) return false;
+    this.#state = 'closing';
+    this.#link.release(); // while streams still hold what they have not taken: that is for whoever comes next
+    return true;
   }
 
   /** Why nothing new is taken; undefined when it is. */
@@ -295,6 +326,7 @@ class StdioChannel implements Channel {
     this.#asks.clear();
     this.#early.clear();
     this.#questions.close();
+    this.#strays?.close();
     this.#router.clear();
     return this.#initializeFailed ? { reason: 'initialize-failed', exit } : { reason: exit.reason, exit };
   }

@@ -5,7 +5,7 @@ import type { ChannelObserver, DropReason, JsonRpcId, JsonRpcMessage, JsonRpcNot
 import type { EarlyRequests } from './early';
 import { failureOf, lineTooLong, malformedAnswer } from './failures';
 import type { LineConsumer } from './framing';
-import { decodeId } from './ids';
+import { decodeId, vouched } from './ids';
 import { idTextOf, readLine, type ChildMessage, type ChildSpeech } from './inbound';
 import { isObject } from './json';
 import { concernsServer } from './methods';
@@ -13,12 +13,15 @@ import { SUBSCRIPTION_ID } from './modern/meta';
 import { readEnds } from './oversize';
 import type { Questions } from './questions';
 import type { Router } from './router';
+import type { Strays } from './strays';
 import { exchangeId, exchangeOnce, rewrite } from './splice';
 
 export interface ChildOptions {
   readonly calls: Calls;
   readonly asks: () => Asks;
   readonly questions: Questions;
+  /** Present where the child was another process's. */
+  readonly strays: () => Strays | undefined;
   readonly early: EarlyRequests;
   readonly router: Router;
   readonly observer: ChannelObserver;
@@ -70,12 +73,15 @@ export class Child implements LineConsumer, ChildSpeech {
     }
     const key = unquoted(id);
     const call = calls.get(key);
-    if (call === undefined) {
-      questions.answer(key, undefined);
-      return;
-    }
-    const failure = failureOf(call.id, lineTooLong(maxLineBytes));
-    finish(call, failure, JSON.stringify(failure));
+    if (call === undefined && questions.answer(key, undefined)) return;
+    const strays = this.#options.strays();
+    const stray = call === undefined ? strays?.callOf(key) : undefined;
+    const asked = call ?? stray;
+    if (asked === undefined) return;
+    const failure = failureOf(asked.id, lineTooLong(maxLineBytes));
+    const json = JSON.stringify(failure);
+    if (call !== undefined) finish(call, failure, json);
+    else if (stray !== undefined) strays?.answer(stray, failure, json);
   }
 
   answer(message: ChildMessage, json: string): void {
@@ -87,22 +93,19 @@ export class Child implements LineConsumer, ChildSpeech {
     }
     if (typeof id === 'string' && this.#options.questions.answer(id, { result: message.result, error: message.error }))
       return;
+    const strays = this.#options.strays();
+    const stray = typeof id === 'string' ? strays?.callOf(id) : undefined;
+    if (stray !== undefined) {
+      const { answer, text } = restored(stray, message, json);
+      strays?.answer(stray, answer, text);
+      return;
+    }
     const kind = decodeId(id)?.kind;
     this.#dropped(kind === 'i' || kind === 'g' ? 'late-answer' : 'unknown-id', json.length);
   }
 
   #answered(call: Call, message: ChildMessage, json: string): void {
-    let answer: JsonRpcMessage;
-    let text: string;
-    try {
-      const wellFormed = isWellFormed(message);
-      answer = wellFormed ? ({ ...message, id: call.id } as JsonRpcMessage) : mend(message, call.id);
-      text = wellFormed ? exchangeId(json, `"${call.key}"`, call.idText) : JSON.stringify(answer);
-    } catch {
-      // Nested deeper than it can be written again: the caller gets an error instead of nothing.
-      answer = failureOf(call.id, malformedAnswer());
-      text = JSON.stringify(answer);
-    }
+    const { answer, text } = restored(call, message, json);
     this.#options.finish(call, answer, text);
   }
 
@@ -185,20 +188,24 @@ export class Child implements LineConsumer, ChildSpeech {
     const key = params.progressToken;
     const call = typeof key === 'string' ? this.#options.calls.byToken(key) : undefined;
     const token = decodeId(key);
-    const original = call?.tokenText ?? (token?.kind === 't' ? token.original : undefined);
+    const former =
+      call === undefined && token !== undefined ? this.#options.strays()?.streamOf(token.stream) : undefined;
+    const isOpen = token?.kind === 't' || former !== undefined;
+    const original = call?.tokenText ?? (isOpen ? vouched(token?.original)?.text : undefined);
     if (original === undefined) {
       this.#dropped(token === undefined ? 'unknown-id' : 'late-answer', json.length);
       return;
     }
     const parsed = JSON.parse(original) as unknown;
-    const restored =
+    const text =
       exchangeOnce(json, 'progressToken', JSON.stringify(key), original) ??
       rewrite(json, (exact) => {
         exact.params = { ...(exact.params as object), progressToken: parsed };
       });
     params.progressToken = parsed;
-    if (call === undefined) this.#toAny(message, restored);
-    else this.#options.router.toCall(call, message as unknown as JsonRpcMessage, restored);
+    if (former !== undefined) this.#options.router.hand(former, message as unknown as JsonRpcMessage, text);
+    else if (call === undefined) this.#toAny(message, text);
+    else this.#options.router.toCall(call, message as unknown as JsonRpcMessage, text);
   }
 
   /** The child no longer wants an answer to a request of its own. */
@@ -248,6 +255,26 @@ export class Child implements LineConsumer, ChildSpeech {
   #dropped(why: DropReason, bytes: number): void {
     this.#options.observer.dropped(why);
     this.#options.waste(bytes);
+  }
+}
+
+/** An answer under the id of the client's. */
+function restored(
+  call: Pick<Call, 'key' | 'id' | 'idText'>,
+  message: ChildMessage,
+  json: string,
+): { readonly answer: JsonRpcMessage; readonly text: string } {
+  try {
+    if (!isWellFormed(message)) {
+      const answer = mend(message, call.id);
+      return { answer, text: JSON.stringify(answer) };
+    }
+    const answer = { ...message, id: call.id } as JsonRpcMessage;
+    return { answer, text: exchangeId(json, `"${call.key}"`, call.idText) };
+  } catch {
+    // Nested deeper than it can be written again: the caller gets an error instead of nothing.
+    const answer = failureOf(call.id, malformedAnswer());
+    return { answer, text: JSON.stringify(answer) };
   }
 }
 

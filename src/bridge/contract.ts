@@ -136,6 +136,12 @@ export interface Channel {
   listen(sink: MessageSink): () => void;
 
   /**
+   * The client of a stream that another process opened has come here for the rest of it. Resolves with whether the answer was handed over, once it was, or none can
+   * come; undefined where none is awaited, because the child was not taken over, or too long ago.
+   */
+  reclaim(stream: string, sink: MessageSink): Promise<boolean> | undefined;
+
+  /**
    * What the child says of a tool; undefined where it does not tell. The first time, after a change of the list, and now and then after a list that
    * failed, the child is asked, which no client sees and which takes a few seconds at most. Never rejects.
    */
@@ -164,6 +170,12 @@ export interface Channel {
 
   /** Ends the child (EOF first) and answers what is in flight. Never rejects. */
   close(): Promise<void>;
+
+  /**
+   * Lets go of the child and leaves it as it is, for another process, as soon as it has what was sent to it, or that has taken too long. Nothing more is taken; what is in
+   * flight then is answered as lost. False where it cannot be left: then nothing has happened.
+   */
+  release(): boolean;
 }
 
 /**

@@ -9,6 +9,7 @@ import type { MessageSink } from './contract';
 export interface Pausable {
   pause(): void;
   resume(): void;
+  retain?(held: boolean): void;
 }
 
 /** Bytes (of text, near enough) that may wait for streams before the child is paused, and below which it is read on. */
@@ -27,6 +28,8 @@ export class Flow {
   readonly #clock: Clock;
   readonly #held = new Map<MessageSink, number>();
   #waiting = 0;
+  /** Messages that wait. While there are any, nothing that the child said counts as taken. */
+  #pending = 0;
   #wasted = 0;
   #rest: Timer | undefined;
   #paused = false;
@@ -45,6 +48,8 @@ export class Flow {
   /** Counts `bytes` as waiting until `sent` settles; then exactly one of `done` and `failed` is called. */
   hold(sink: MessageSink, bytes: number, sent: Promise<void>, done: () => void, failed: () => void): void {
     this.#held.set(sink, (this.#held.get(sink) ?? 0) + bytes);
+    if (this.#pending === 0) this.#link.retain?.(true);
+    this.#pending += 1;
     this.#waiting += bytes;
     this.#update();
     sent.then(
@@ -84,6 +89,8 @@ export class Flow {
     if (left > 0) this.#held.set(sink, left);
     else this.#held.delete(sink);
     this.#waiting -= bytes;
+    this.#pending -= 1;
+    if (this.#pending === 0) this.#link.retain?.(false);
     this.#update();
   }
 

@@ -110,3 +110,14 @@ function lastBytes(before: Buffer, chunk: Buffer, start: number, end: number): B
   const kept = before.subarray(Math.max(0, before.length + part.length - ENDS_BYTES));
   return Buffer.concat([kept, part]);
 }
+
+/** Passes bytes on from the first line's start; where they do not begin with one (`midLine`), the rest of that line is left out. */
+export function fromLineStart(midLine: boolean): (bytes: Buffer) => Buffer {
+  let skips = midLine;
+  return (bytes) => {
+    if (!skips) return bytes;
+    const end = bytes.indexOf(0x0a);
+    skips = end === -1;
+    return skips ? bytes.subarray(bytes.length) : bytes.subarray(end + 1);
+  };
+}

@@ -11,6 +11,7 @@
  *
  * They hold no character that JSON would escape, so they can be found in a line and exchanged in place.
  */
+import { parseExact } from './json';
 
 /**
  * The number before the first of a session's channel of this generation. A session may have one child after another, and what is late for the one
@@ -29,6 +30,12 @@ export interface RewrittenId {
   readonly sequence: number;
   /** JSON text of the original; undefined where it was too long to carry. */
   readonly original: string | undefined;
+}
+
+/** What may stand as an id or a token (MCP 'Messages', 'Progress'), and its JSON text. */
+export interface Original {
+  readonly value: string | number;
+  readonly text: string;
 }
 
 /** Longest JSON text of an original that is carried. */
@@ -53,6 +60,21 @@ export function decodeId(text: unknown): RewrittenId | undefined {
   if (found === null) return undefined;
   const [, kind, stream = '', sequence, tag, rest = ''] = found;
   return { kind: kind as RewrittenKind, stream, sequence: Number(sequence), original: originalOf(tag, rest) };
+}
+
+/**
+ * What the original of an id stands for that nothing here confirms: whoever sent it may have made it up. Its text is JSON in one line. Undefined where it is neither a
+ * string nor a number.
+ */
+export function vouched(original: string | undefined): Original | undefined {
+  if (original === undefined || /[\r\n]/.test(original)) return undefined;
+  try {
+    const value: unknown = JSON.parse(original);
+    if (typeof value !== 'string' && !(typeof value === 'number' && Number.isFinite(value))) return undefined;
+    return { value, text: JSON.stringify(parseExact(` ${original}`)) };
+  } catch {
+    return undefined;
+  }
 }
 
 function originalOf(tag: string | undefined, rest: string): string | undefined {

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Backend } from '../backends/contract';
 import { PodBackend } from '../backends/pod/driver';
+import type { LinkKeys } from '../backends/pod/link-keys';
 import { ProcessBackend } from '../backends/process/driver';
 import { systemClock } from '../clock';
 import type { Config } from '../config/load';
@@ -30,7 +31,7 @@ export function openCluster(kubeconfig: string | undefined): KubeClient {
   }
 }
 
-/** @param run names this run of the gateway; random, never used again. */
+/** @param run names this run of the gateway; random, never used again. @param linkKeys where other gateways take children over. */
 export function openBackend(
   config: Config,
   kube: KubeClient | undefined,
@@ -38,6 +39,7 @@ export function openBackend(
   run: string,
   log: Logger,
   metrics: Metrics,
+  linkKeys?: LinkKeys,
 ): Backend {
   const { backend, dataDir } = config;
   if (backend.kind === 'process' || kube === undefined) {
@@ -51,6 +53,7 @@ export function openBackend(
     run,
     ...(caPem === undefined ? {} : { ca: caPem, caEnv: backend.caEnv }),
     maxStarting: backend.maxStarting,
+    ...(linkKeys === undefined ? {} : { linkKeys }),
     log,
     clock: systemClock,
     observer: {

@@ -43,7 +43,9 @@ function judge(world: World, keepRecords: number, session: SessionFacts, has: bo
   return judgeSession({
     session,
     times: world.times(session.server),
-    holderDeadFor: isHeld(session) ? replicas.deadFor(session.holder, session.name) : undefined,
+    holderDeadFor: isHeld(session)
+      ? replicas.deadFor(session.holder, `${session.name}/${String(session.epoch)}`)
+      : undefined,
     hasPod: has,
     wall: clock.wall(),
     keepRecords,

@@ -28,7 +28,16 @@ export function established({ memory, child, outlives }: Session): SessionChange
   };
 }
 
-/** A session that sleeps, from its record. @param now monotonic milliseconds; @param wall wall-clock milliseconds. */
+/** What is recorded of a session whose child another process is to take over; undefined where none could. */
+export function givenUp({ state, outlives, memory, channel, child, retired }: Session): SessionChange | undefined {
+  const { remembered } = memory;
+  if (state !== 'active' || outlives !== 'gateway' || retired !== undefined || remembered === undefined)
+    return undefined;
+  if (channel === undefined || child === undefined) return undefined;
+  return { state: 'active', child, remembered };
+}
+
+/** A session from its record: asleep, for this process. @param now monotonic milliseconds; @param wall wall-clock milliseconds. */
 export function revived(
   record: SessionRecord,
   auth: AuthContext,

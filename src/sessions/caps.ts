@@ -75,8 +75,13 @@ export class Caps {
       throw refused('SESSION_CAP_INSTALL', message, freeIn({}));
     }
     if (opens) this.#takeRate(user, now);
-    this.#users.set(user, ofUser + 1);
-    this.#servers.set(server.name, ofServer + 1);
+    return this.hold(user, server);
+  }
+
+  /** Takes a place for a child that is there already, whatever the caps say. */
+  hold(user: string, server: Pick<ServerSpec, 'name'>): Place {
+    this.#users.set(user, (this.#users.get(user) ?? 0) + 1);
+    this.#servers.set(server.name, (this.#servers.get(server.name) ?? 0) + 1);
     this.#total += 1;
     let taken = true;
     return () => {

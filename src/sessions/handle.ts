@@ -14,7 +14,7 @@ import type {
 import { failureOf } from '../bridge/failures';
 import { AppError, toAppError } from '../errors';
 import { draining, ended, moved } from './refusals';
-import type { SessionHandle } from './ports';
+import type { Reclaimed, SessionHandle } from './ports';
 import type { Session } from './session';
 
 export interface HandleOptions {
@@ -86,6 +86,15 @@ export class Handle implements SessionHandle {
     await this.#withChild((channel) => channel.answer(response));
   }
 
+  async reclaim(stream: string, sink: MessageSink): Promise<Reclaimed | undefined> {
+    const channel = this.#session.channel ?? (await this.#session.adopting);
+    const answered = channel?.reclaim(stream, sink);
+    if (answered === undefined) return undefined;
+    this.#session.enter();
+    void answered.then(() => this.#session.leave());
+    return { answered };
+  }
+
   tool(name: string): Promise<ToolFacts | undefined> {
     return this.#withChild((channel) => channel.tool(name));
   }
@@ -106,8 +115,8 @@ export class Handle implements SessionHandle {
   }
 
   get #isAsleep(): boolean {
-    const { state, channel, waking } = this.#session;
-    return state === 'active' && channel === undefined && waking === undefined;
+    const { state, channel, isComing } = this.#session;
+    return state === 'active' && channel === undefined && !isComing;
   }
 
   /**

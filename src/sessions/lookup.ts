@@ -21,6 +21,8 @@ export interface LookupOptions {
   readonly ids: SessionIds;
   readonly binding: BindingPolicy;
   readonly holders: Holders;
+  /** Takes a session's child over from the process before; false where that cannot be tried. */
+  readonly adopt: (session: Session, child: ChildPlace) => boolean;
   /** Removes what the process before left of a session's child. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** A session of this process is another's by now. */
@@ -39,6 +41,11 @@ export class Lookup {
 
   constructor(options: LookupOptions) {
     this.#options = options;
+  }
+
+  /** Resolves when no session is on its way here any more. Never rejects. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#reviving.values());
   }
 
   /** Finds the session that a request names, or says why not: 500, 400, then 410, 404 and 403 in this order. */
@@ -102,6 +109,7 @@ export class Lookup {
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
     await this.#checkHolder(record);
+    if (this.#options.isStopping()) throw refusals.draining();
     const running = this.#reviving.get(name);
     if (running !== undefined) return running;
     const reviving = this.#claim(record, bearer, server, id).finally(() => this.#reviving.delete(name));
@@ -117,7 +125,7 @@ export class Lookup {
     throw new HeldElsewhere(record, holder);
   }
 
-  /** Makes a session this process's own. Of its child, where the one before still had one, nothing stays. */
+  /** Makes a session this process's own, with its child where that can be had; otherwise nothing of it stays. */
   async #claim(
     { name, generation }: SessionRecord,
     bearer: AuthContext,
@@ -131,10 +139,15 @@ export class Lookup {
       if (now !== undefined) await this.#checkHolder(now); // somebody was quicker: the request is for them
       throw refusals.takenElsewhere();
     }
+    if (this.#options.isStopping()) {
+      await this.#giveUp(name);
+      throw refusals.draining();
+    }
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
     table.add(session);
     table.identify(session, id);
-    const { child } = record;
+    const { child, state } = record;
+    if (child !== undefined && state === 'active' && this.#options.adopt(session, child)) return session;
     if (child !== undefined) {
       session.leaving = this.#options.discard(child).then(() => {
         session.leaving = undefined;
@@ -142,6 +155,12 @@ export class Lookup {
     }
     if (!session.maySleep) this.#options.end(session);
     return session;
+  }
+
+  /** Gives a session back that was claimed while the process began to stop, which lets go only of what it had by then: whoever comes next has it as it is. */
+  async #giveUp(name: string): Promise<void> {
+    const change = { holder: null };
+    await this.#options.ledger.write(name, change).catch(() => this.#options.ledger.update(name, change));
   }
 
   /** While the gateway stops nobody is told that a session has ended: clients start again on that, and would be refused. */

@@ -5,17 +5,19 @@ import type { CapOptions } from './caps';
 import type { CrowdOptions } from './crowd';
 import type { Holders } from './holders';
 import type { SessionIds } from './ids';
-import type { ChildPlace, SessionObserver, SessionStore, SpawnFunc } from './ports';
+import type { AdoptFunc, ChildPlace, SessionObserver, SessionStore, SpawnFunc } from './ports';
 
 export interface RegistryOptions extends CapOptions, CrowdOptions {
   readonly spawn: SpawnFunc;
+  /** Absent where children do not outlive the process that started them. */
+  readonly adopt?: AdoptFunc;
   readonly store: SessionStore;
   readonly clock: Clock;
   readonly ids: SessionIds;
   readonly observer: SessionObserver;
   readonly binding: BindingPolicy;
   readonly holders: Holders;
-  /** Removes what another process left of a session's child. Resolves when it is gone; never rejects. */
+  /** Removes what is left of a session's child to which nothing here speaks. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** Seconds between two sweeps for idle and expired sessions. */
   readonly sweepInterval: number;

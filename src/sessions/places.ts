@@ -31,6 +31,11 @@ export class Places {
     return this.#caps.take(userKey(user), server, now, (scope) => this.#freeIn(scope, now), opens);
   }
 
+  /** See {@link Caps.hold}. */
+  hold({ user }: AuthContext, server: ServerSpec): Place {
+    return this.#caps.hold(userKey(user), server);
+  }
+
   /** See {@link Caps.sweep}. */
   sweep(now: number): void {
     this.#caps.sweep(now);

@@ -66,6 +66,19 @@ export interface SpawnRequest {
  */
 export type SpawnFunc = (request: SpawnRequest, signal: AbortSignal) => Promise<Channel>;
 
+/** A child of a session that this process has taken over. */
+export interface AdoptRequest extends Pick<SpawnRequest, 'session' | 'auth' | 'server' | 'generation'> {
+  readonly child: ChildPlace;
+  /** The revision that was negotiated with it. */
+  readonly protocolVersion: string;
+}
+
+/**
+ * Takes over a session's child as it is. It is called once for a generation of a session. Rejects where that cannot be done, or with the signal's reason; the child
+ * is as it was then.
+ */
+export type AdoptFunc = (request: AdoptRequest, signal: AbortSignal) => Promise<Channel>;
+
 /** `starting`: a child of it is being started, the first one or another; `hibernated`: it has none, and gets one with its next message. */
 export type RecordedState = 'starting' | 'active' | 'hibernated' | 'ended';
 
@@ -166,6 +179,8 @@ export interface SessionHandle {
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void>;
   notify(notification: JsonRpcNotification): Promise<void>;
   answer(response: JsonRpcResponse): Promise<void>;
+  /** See {@link Channel.reclaim}; the session is in use meanwhile. A child that is being taken over is waited for, and no other one is started. */
+  reclaim(stream: string, sink: MessageSink): Promise<Reclaimed | undefined>;
   /** What the child says of a tool; see {@link Channel.tool}. Rejects as {@link call} where the session has no child and gets none. */
   tool(name: string): Promise<ToolFacts | undefined>;
   /** See {@link Channel.ask}. Never rejects, whatever became of the session. */
@@ -184,6 +199,12 @@ export interface SessionStream {
    */
   readonly ended: Promise<EndReason | 'superseded'>;
   stop(): void;
+}
+
+/** A stream of another process whose client came here. */
+export interface Reclaimed {
+  /** See {@link Channel.reclaim}. */
+  readonly answered: Promise<boolean>;
 }
 
 export type Outlives = 'gateway' | 'child' | 'nothing';
@@ -271,6 +292,8 @@ export interface SessionObserver {
   hibernated(session: SessionRecord, why: SleepReason): void;
   /** A sleeping session has a child again. */
   woken(session: SessionRecord, seconds: number): void;
+  /** `given-up`: with its child, for others; `adopted`: taken over with its child; `replaced`: taken over, and its child could not be had. */
+  handedOver(session: SessionRecord, how: 'given-up' | 'adopted' | 'replaced'): void;
   /** `active`: with a child. */
   counts(states: Readonly<Record<'starting' | 'active' | 'hibernated' | 'ending', number>>): void;
 }

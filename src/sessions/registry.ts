@@ -10,7 +10,8 @@ import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
 import { boundOf, established } from './bound';
 import { displaced } from './crowd';
-import { CLOSE_SLACK_MS, closeDeadline, reasonOf } from './ending';
+import { depart } from './departure';
+import { reasonOf } from './ending';
 import { expired, reapable } from './expiry';
 import { Handle, type Opening } from './handle';
 import { sessionName } from './ids';
@@ -33,7 +34,6 @@ import { Session } from './session';
 import { Sleep } from './sleep';
 import { start } from './start';
 import { Table } from './table';
-import { within } from './within';
 
 export type { RegistryOptions } from './options';
 
@@ -65,18 +65,20 @@ export class Registry implements Sessions {
     this.#clock = options.clock;
     this.#table = new Table(options.observer);
     this.#ledger = new Ledger(options.store, options.clock, (name) => this.#lost(name));
-    const common = { ...options, table: this.#table, ledger: this.#ledger };
+    const end = (session: Session): void => void this.#end(session, 'lost');
+    const common = { ...options, table: this.#table, ledger: this.#ledger, end };
     this.#places = new Places(common);
     this.#lookup = new Lookup({
       ...common,
       isOver: (session) => this.#isOver(session),
       isStopping: () => this.#stopping !== undefined,
-      end: (session) => void this.#end(session, 'lost'),
       lost: (name) => this.#lost(name),
+      adopt: (session, child) => this.#sleep.adopt(session, child),
     });
     this.#sleep = new Sleep({
       ...common,
       take: (session) => this.#places.take(session.auth, session.server, false),
+      hold: (session) => this.#places.hold(session.auth, session.server),
       refusal: () => (this.#stopping === undefined ? undefined : refusals.draining()),
       joined: (session, channel) => this.#look(session, channel),
     });
@@ -330,7 +332,7 @@ export class Registry implements Sessions {
   #lost(name: string): void {
     const session = this.#table.named(name);
     if (session?.state !== 'active') return;
-    session.isElsewhere = true;
+    session.isElsewhere = session.leavesChild = true;
     void this.#close(session, 'lost');
   }
 
@@ -367,28 +369,11 @@ export class Registry implements Sessions {
     void this.#ledger.tidy(wall, wall - this.#options.keepRecords * 1000);
   }
 
-  async #stop(callsMs: number): Promise<void> {
+  #stop(callsMs: number): Promise<void> {
     this.#sweeper.cancel();
-    const sessions = [...this.#table];
-    await Promise.all(
-      sessions.map(async (session) => {
-        if (session.busy) await within(this.#clock, callsMs, session.quiet(), refusals.draining).catch(() => undefined); // time is up
-        const deadline = closeDeadline(session.server) + CLOSE_SLACK_MS; // a start that is given up has no deadline of its own
-        await within(this.#clock, deadline, this.#leave(session), refusals.draining).catch(() => undefined);
-      }),
-    );
-    await this.#ledger.stop();
-  }
-
-  /** The gateway stops: a session that can go on in another process sleeps until then, the others end. */
-  async #leave(session: Session): Promise<void> {
-    if (session.state !== 'active' || !session.maySleep || session.outlives !== 'gateway') {
-      await this.#end(session, 'stopped');
-      return;
-    }
-    const change = this.#sleep.asleep(session);
-    await this.#close(session, 'stopped');
-    this.#ledger.update(session.name, { ...change, holder: null });
-    this.#options.observer.hibernated(session.record, 'stopped');
+    const parts = { table: this.#table, ledger: this.#ledger, lookup: this.#lookup, sleep: this.#sleep };
+    const end = (session: Session): Promise<void> => this.#end(session, 'stopped');
+    const close = (session: Session): Promise<void> => this.#close(session, 'stopped');
+    return depart({ ...this.#options, ...parts, end, close }, callsMs);
   }
 }

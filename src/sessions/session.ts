@@ -55,6 +55,10 @@ export class Session {
   startEnded: EndReason | undefined;
   /** While it gets a child again. */
   waking: Promise<Channel> | undefined;
+  /** While its child is taken over from another process; resolves with nothing where that failed, and never rejects. */
+  adopting: Promise<Channel | undefined> | undefined;
+  /** Set when its child is not to end with it here: another process has it, or is to have it. */
+  leavesChild = false;
   /** Resolves when the child of before is gone; undefined where it is. */
   leaving: Promise<void> | undefined;
   /** Set when it turned out to be none of this process's any more: what is true of it only its record says. */
@@ -94,7 +98,7 @@ export class Session {
   }
 
   get times(): Times {
-    const busy = this.busy || (this.channel?.asking ?? 0) > 0 || this.waking !== undefined;
+    const busy = this.busy || (this.channel?.asking ?? 0) > 0 || this.isComing;
     return { startedAt: this.#startedAt, lastActive: this.#lastActive, busy };
   }
 
@@ -107,7 +111,12 @@ export class Session {
   get countsAs(): CountedState | undefined {
     if (this.state === 'ended') return undefined;
     if (this.state !== 'active' || this.channel !== undefined) return this.state;
-    return this.waking === undefined ? 'hibernated' : 'starting';
+    return this.isComing ? 'starting' : 'hibernated';
+  }
+
+  /** It has no child yet, and one is on its way. */
+  get isComing(): boolean {
+    return this.waking !== undefined || this.adopting !== undefined;
   }
 
   /** Whether it can live on without this child. */

@@ -70,6 +70,11 @@ export function createMetrics() {
       START_BUCKETS,
       ['server'],
     ),
+    handovers: counter(
+      'session_handovers_total',
+      'Sessions that went from one gateway to another with a child, by how: given-up and adopted with it, replaced where it could not be had.',
+      ['server', 'how'],
+    ),
     peerForwards: counter(
       'peer_forwards_total',
       'Requests that were sent on to another gateway, by what became of them.',

@@ -68,6 +68,10 @@ export function sessionObserver(metrics: Metrics, log: Logger): SessionObserver 
       metrics.wakeSeconds.observe({ server: session.server }, seconds);
       log.info('session.woken', { ...audited(session), seconds });
     },
+    handedOver(session, how) {
+      metrics.handovers.inc({ server: session.server, how });
+      log.info('session.handed-over', { ...audited(session), how });
+    },
     counts(states) {
       for (const [state, count] of Object.entries(states)) metrics.sessions.set({ state }, count);
     },

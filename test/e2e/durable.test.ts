@@ -71,10 +71,11 @@ describe('a session in the cluster', () => {
     await until('404', async () => (await client.call('echo', { text: 'x' })).status === 404, 60_000);
   });
 
-  it('goes on under its id when its gateway is killed, and its former pod does not stay', async function () {
+  it('goes on under its id and with its child when its gateway is killed', async function () {
     this.timeout(240_000);
     const client = await open();
-    const before = await app.podOf(client);
+    const { pid } = await client.json('pid');
+    const before = await podsOf(client);
     await app.signalGateway('KILL');
     await until(
       'its next call is answered',
@@ -86,8 +87,10 @@ describe('a session in the cluster', () => {
       180_000,
     );
     expect((await record(client)).status.epoch).to.be.above(1);
-    await until('the pod of before is gone', async () => !(await podsOf(client)).includes(before.name), 60_000);
-    expect(await podsOf(client)).to.have.length(1);
+    expect(await podsOf(client))
+      .to.deep.equal(before)
+      .and.to.have.length(1);
+    expect((await client.json('pid')).pid).to.equal(pid);
   });
 
   it('costs no pod while it is idle: of 60, none has one, and all wake at once under their ids', async function () {

@@ -3,9 +3,12 @@ import { createHash } from 'node:crypto';
 import { get } from '../support/cluster';
 import { installed, type Installed } from '../support/installed';
 import { McpClient } from '../support/mcp';
+import { ResumingClient } from '../support/resuming-client';
 import { until } from '../support/until';
 
 const REPLICAS = 3;
+
+type HasSession = Pick<McpClient, 'sessionId'>;
 
 /** Several gateways behind one Service, which gives each new connection to any of them. */
 describe('three gateways', () => {
@@ -44,7 +47,7 @@ describe('three gateways', () => {
     await client.initialize(150_000);
     return client;
   };
-  const record = ({ sessionId }: McpClient): Promise<any> => {
+  const record = ({ sessionId }: HasSession): Promise<any> => {
     const name = createHash('sha256')
       .update(sessionId ?? '')
       .digest('hex')
@@ -68,7 +71,7 @@ describe('three gateways', () => {
     }
   };
   /** The pod of the gateway that has a session. */
-  const podOfHolder = async (client: McpClient): Promise<string> => {
+  const podOfHolder = async (client: HasSession): Promise<string> => {
     const { holder } = (await record(client)).status;
     const { metadata } = await get('lease', holder as string, app.namespace);
     const address = Object.entries(metadata.annotations as Record<string, string>).find(([key]) =>
@@ -141,6 +144,29 @@ describe('three gateways', () => {
     );
     expect(await Promise.all(sessions.map((client) => call(client, 'x')))).to.deep.equal(sessions.map(() => 200));
     await until('one pod each', async () => (await app.sessionPods()).length === sessions.length, 90_000);
+  });
+
+  it('lose no call that is under way when one of them is killed: clients that resume are answered once, by the child', async function () {
+    this.timeout(240_000);
+    const resuming = await Promise.all(
+      ['alice', 'bob', 'alice', 'bob', 'alice', 'bob'].map(async (user) => {
+        const client = new ResumingClient(app.url('fixture'), await app.token(user, 'fixture'));
+        await client.initialize();
+        return client;
+      }),
+    );
+    const pods = async (): Promise<string[]> => (await app.sessionPods()).map(({ name }) => name).sort();
+    const before = await pods();
+    const killed = await podOfHolder(resuming[0]);
+    const calls = Promise.allSettled(
+      resuming.flatMap((client) => Array.from({ length: 5 }, () => client.text('slow', { ms: 30_000, steps: 30 }))),
+    );
+    await until('every call can be resumed', async () => resuming.every(({ underWay }) => underWay === 5), 30_000);
+    await app.signalGateway('KILL', killed);
+    for (const outcome of await calls) expect(outcome).to.have.property('status', 'fulfilled');
+    expect(resuming.flatMap(({ doubled }) => doubled)).to.deep.equal([]);
+    expect(await pods(), 'the same children').to.deep.equal(before);
+    await Promise.all(resuming.map((client) => client.close()));
   });
 
   it('are replaced one by one under load: no call is lost or cut, and nearly none refused (503)', async function () {

@@ -153,7 +153,9 @@ export class FakeCluster {
           response.write(`${JSON.stringify({ type: 'MODIFIED', object })}\n`);
       return;
     }
-    const items = this.all(path).filter((object) => selects(selector, object));
+    const [, name] = /^metadata\.name=(.+)$/.exec(call.query.get('fieldSelector') ?? '') ?? [];
+    const isNamed = ({ metadata }: Stored): boolean => name === undefined || metadata.name === name;
+    const items = this.all(path).filter((object) => selects(selector, object) && isNamed(object));
     json(response, 200, JSON.stringify({ kind: 'List', metadata: { resourceVersion: String(this.#version) }, items }));
   }
 }

@@ -1,5 +1,5 @@
 /** A child's link in memory, and a clock that a test drives. */
-import type { BackendExit, BackendLink } from '../../src/backends/contract';
+import type { BackendExit, BackendLink, Takeover } from '../../src/backends/contract';
 import type { JsonRpcMessage, MessageSink } from '../../src/bridge/contract';
 import type { Clock, Timer } from '../../src/clock';
 import { AppError } from '../../src/errors';
@@ -65,6 +65,10 @@ export class FakeLink implements BackendLink {
   paused = false;
   pauses = 0;
   closes = 0;
+  releases = 0;
+  retained = false;
+  /** Set before the link is used: it was taken over. */
+  takeover: Takeover | undefined;
   /** Set: writes wait until it resolves. */
   gate: Promise<void> | undefined;
   /** Set: writes are refused although the child is not known to be gone. */
@@ -114,6 +118,16 @@ export class FakeLink implements BackendLink {
     this.closes += 1;
     if (this.exitOnClose) this.exit({ reason: 'closed' });
     await this.exited;
+  }
+
+  retain(held: boolean): void {
+    this.retained = held;
+  }
+
+  /** Lets go of the child, which nobody hears from then on. */
+  release(): void {
+    this.releases += 1;
+    this.exit({ reason: 'closed' });
   }
 
   /** The child writes bytes to stdout. */

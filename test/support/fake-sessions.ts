@@ -59,6 +59,7 @@ export class SessionLog implements SessionObserver {
   readonly ends: EndReason[] = [];
   readonly sleeps: SleepReason[] = [];
   readonly wokenNames: string[] = [];
+  readonly handovers: string[] = [];
   last: Readonly<Record<string, number>> = {};
 
   opened(session: SessionRecord): void {
@@ -79,6 +80,10 @@ export class SessionLog implements SessionObserver {
 
   woken(session: SessionRecord): void {
     this.wokenNames.push(session.name);
+  }
+
+  handedOver(_session: SessionRecord, how: string): void {
+    this.handovers.push(how);
   }
 
   counts(states: Readonly<Record<string, number>>): void {

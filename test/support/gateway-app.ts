@@ -84,7 +84,8 @@ export interface Changes {
   readonly observer?: Partial<ChannelObserver>;
   /** Its store, its name in it, who else lives, and the ways to them, where several share one. */
   readonly shared?: Pick<RegistryOptions, 'ids' | 'holders' | 'discard'> &
-    Partial<Pick<StatelessOptions, 'seal' | 'owns'>> & {
+    Partial<Pick<StatelessOptions, 'seal' | 'owns'>> &
+    Partial<Pick<RegistryOptions, 'spawn' | 'adopt'>> & {
       store: MemoryStore;
       elsewhere: Elsewhere;
       gateways?: Gateways;
@@ -156,10 +157,12 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     store,
     clock: systemClock,
     ids: changes.shared?.ids ?? new SessionIds([randomBytes(32)]),
-    observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, counts() {} },
+    observer: { opened() {}, refused() {}, ended() {}, hibernated() {}, woken() {}, handedOver() {}, counts() {} },
     binding: 'adopt',
     holders: changes.shared?.holders ?? alone('self'),
     discard: changes.shared?.discard ?? (async () => undefined),
+    ...(changes.shared?.spawn === undefined ? {} : { spawn: changes.shared.spawn }),
+    ...(changes.shared?.adopt === undefined ? {} : { adopt: changes.shared.adopt }),
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,

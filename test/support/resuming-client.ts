@@ -13,9 +13,11 @@ const MAX_TRIES = 100;
 export class ResumingClient {
   /** Ids of requests that were answered more than once. */
   readonly doubled: unknown[] = [];
+  /** Calls that can be resumed by now and are not answered. */
+  underWay = 0;
   private readonly answered = new Set<unknown>();
   private readonly agent = new Agent({ connections: 16, keepAliveTimeout: 1000 });
-  private sessionId: string | undefined;
+  sessionId: string | undefined;
   private next = 1;
 
   constructor(
@@ -59,9 +61,14 @@ export class ResumingClient {
           ? this.send('GET', { 'last-event-id': place })
           : this.send('POST', {}, { jsonrpc: '2.0', id, method, params }));
         this.sessionId ??= headers['mcp-session-id'] as string | undefined;
+        if (resumed && statusCode === 503) {
+          await body.dump(); // nobody has the session just now
+          continue;
+        }
         if (statusCode !== 200) throw new Refused(`${method} ${id}: ${statusCode} ${await body.text()}`);
         if (String(headers['content-type']).startsWith('application/json')) return this.take(await body.json());
         for await (const event of eventsOf(body)) {
+          if (place === undefined && event.id !== undefined) this.underWay += 1;
           place = event.id ?? place;
           const message = event.data === '' ? undefined : JSON.parse(event.data);
           if (message?.id === id && message.method === undefined) answer = this.take(message);
@@ -70,6 +77,7 @@ export class ResumingClient {
         if (thrown instanceof Refused) throw thrown; // anything else is a connection that broke
       }
     }
+    if (place !== undefined) this.underWay -= 1;
     if (answer === undefined) throw new Error(`${method} ${id} was not answered`);
     return answer;
   }

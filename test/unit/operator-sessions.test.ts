@@ -126,6 +126,21 @@ describe('the operator’s sessions', () => {
     expect(bench.pods()).to.deep.equal([podName(1)]);
   }).timeout(60_000);
 
+  it('that were given up wait for the whole idle time each time, and sleep then; their pods go with that', async () => {
+    const gateway = bench.gateway();
+    put(1, gateway.name);
+    await start();
+    put(1, gateway.name, { holder: undefined });
+    await bench.pass(4 * MINUTE);
+    put(1, gateway.name, { epoch: 2 }); // taken, and given up again
+    await bench.pass(2 * MINUTE);
+    put(1, gateway.name, { epoch: 2, holder: undefined });
+    await bench.pass(4 * MINUTE);
+    expect([state(1), bench.pods()]).to.deep.equal(['Active', [podName(1)]]);
+    await bench.pass(2 * MINUTE);
+    expect([state(1), bench.pods()]).to.deep.equal(['Hibernated', []]);
+  }).timeout(60_000);
+
   it('are a taker’s that comes at the very moment: nothing is done to its pod', async () => {
     const [gateway, other] = [bench.gateway(), bench.gateway()];
     put(1, gateway.name);

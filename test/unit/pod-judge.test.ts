@@ -99,7 +99,7 @@ describe('projection of a pod', () => {
           uid: 'u',
           resourceVersion: '7',
           labels: { 'forgejo-mcp-operator/run': 'r' },
-          annotations: { big: 'x' },
+          annotations: { big: 'x', 'forgejo-mcp-operator/link-key': 'k1' },
         },
         spec: { hostUsers: false },
         status: {
@@ -113,6 +113,7 @@ describe('projection of a pod', () => {
       uid: 'u',
       resourceVersion: '7',
       run: 'r',
+      linkKey: 'k1',
       phase: 'Running',
       reason: undefined,
       message: undefined,

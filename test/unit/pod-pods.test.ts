@@ -138,6 +138,22 @@ describe('pods of a run', () => {
     expect(log.lines.join('\n')).to.include('pod.stray');
   });
 
+  it('a pod of its own that it does not remove is left alone, whatever is seen of it, until it is gone', async () => {
+    remove = (call, response) => {
+      json(response, 200, '{"kind":"Status"}');
+      event('DELETED', pod(call.path.split('/').at(-1)!, 'mine', '10'));
+    };
+    await pods.create(manifest, never());
+    event('MODIFIED', pod('p', 'mine', '6'));
+    event('ADDED', pod('stray', 'mine', '7'));
+    await until('the stray is removed', async () => deletes().length === 1);
+    expect(deletes()[0]?.path).to.match(/stray$/);
+    event('DELETED', pod('p', 'mine', '8'));
+    event('ADDED', pod('p', 'mine', '9'));
+    await until('another one of its name is a stray', async () => deletes().length === 2);
+    expect(deletes()[1]?.path).to.match(/p$/);
+  });
+
   it('orphans are the pods of other runs that are not being deleted already', async () => {
     const items = [
       pod('old', 'former'),

@@ -644,6 +644,103 @@ describe('sealed link', () => {
       expect(got).to.equal('');
     });
 
+    describe('released', () => {
+      const isOver = (link: CountedLink): (() => boolean) => {
+        let over = false;
+        void link.exited.then(() => (over = true));
+        return () => over;
+      };
+
+      it('takes nothing more, and is detached once the launcher has all that was written', async () => {
+        const link = await hand.open();
+        await link.write(Buffer.from('x'));
+        await link.write(Buffer.from('y'));
+        const over = isOver(link);
+        link.release(2_000);
+        expect((await rejection(link.write(Buffer.from('z')))).code).to.equal('LINK_CLOSED');
+        hand.say(FrameType.Ack, { received: 1 });
+        await settled();
+        expect([over(), hand.wire.over]).to.deep.equal([false, false]);
+        hand.say(FrameType.Ack, { received: 2 });
+        expect(await link.exited).to.deep.equal({ kind: 'detached' });
+        expect([hand.wire.over, hand.clock.timers]).to.deep.equal([true, 0]);
+      });
+
+      it('waits for what has found no room yet as well', async () => {
+        const link = await hand.open();
+        const written = link.write(Buffer.alloc(2 * WINDOW));
+        const over = isOver(link);
+        await settled();
+        link.release(2_000);
+        for (let sent = 0; !over();) {
+          const { seq } = hand.wire.heard().findLast(({ type }) => type === FrameType.Data) ?? { seq: 0 };
+          expect(seq).to.be.above(sent);
+          sent = seq;
+          hand.say(FrameType.Ack, { received: sent, released: sent });
+          await settled();
+        }
+        await written;
+        expect(await link.exited).to.deep.equal({ kind: 'detached' });
+        expect(hand.clock.timers).to.equal(0);
+      });
+
+      it('is detached at once where the launcher has all, or no stream is up', async () => {
+        const idle = await hand.open();
+        idle.release(2_000);
+        expect(await idle.exited).to.deep.equal({ kind: 'detached' });
+        expect(hand.clock.timers).to.equal(0);
+        hand = new Hand();
+        const cut = await hand.open();
+        await cut.write(Buffer.from('x'));
+        hand.connectError = new AppError('BACKEND_UNAVAILABLE', 'no');
+        hand.wire.end({ kind: 'broken', detail: 'cut' });
+        await settled();
+        cut.release(2_000);
+        expect(await cut.exited).to.deep.equal({ kind: 'detached' });
+        expect(hand.clock.timers).to.equal(0);
+      });
+
+      it('is detached when its stream breaks, and none is opened for it', async () => {
+        const link = await hand.open();
+        await link.write(Buffer.from('x'));
+        link.release(2_000);
+        hand.wire.end({ kind: 'broken', detail: 'cut' });
+        expect(await link.exited).to.deep.equal({ kind: 'detached' });
+        await settled();
+        expect([hand.wires.length, hand.clock.timers]).to.deep.equal([1, 0]);
+      });
+
+      it('waits no longer than it may', async () => {
+        const link = await hand.open();
+        await link.write(Buffer.from('x'));
+        const over = isOver(link);
+        link.release(2_000);
+        hand.clock.advance(1_999);
+        await settled();
+        expect(over()).to.equal(false);
+        hand.clock.advance(1);
+        expect(await link.exited).to.deep.equal({ kind: 'detached' });
+        expect(hand.clock.timers).to.equal(0);
+      });
+
+      it('hands over and releases nothing that comes meanwhile, not even the exit: they are for the next holder', async () => {
+        const link = await hand.open();
+        let got = '';
+        link.onData((bytes) => (got += bytes.toString()));
+        await link.write(Buffer.from('x'));
+        link.release(2_000);
+        hand.out('late\n');
+        link.resume();
+        hand.clock.advance(50);
+        await settled();
+        hand.seq += 1;
+        hand.say(FrameType.Exit, { seq: hand.seq, body: Buffer.of(0, 3) });
+        expect(await link.exited).to.deep.equal({ kind: 'exited', code: 3 });
+        expect([got, hand.wire.over, hand.clock.timers]).to.deep.equal(['', true, 0]);
+        expect(hand.wire.heard().every(({ released }) => released === 0)).to.equal(true);
+      });
+    });
+
     it('detached, leaves the child alone and no timer behind', async () => {
       const link = await hand.open();
       await link.write(Buffer.from('x'));

@@ -110,7 +110,9 @@ describe('metrics', () => {
     observer.refused('SESSION_CAP_USER');
     observer.hibernated(record, 'idle');
     observer.woken(record, 0.5);
+    observer.handedOver(record, 'adopted');
     observer.ended(record, 'idle');
+    expect(await value('session_handovers_total', { server: 's', how: 'adopted' })).to.equal(1);
     expect(await value('session_opens_total', { server: 's' })).to.equal(1);
     expect(await value('sessions', { state: 'active' })).to.equal(2);
     expect(await value('session_refusals_total', { code: 'SESSION_CAP_USER' })).to.equal(1);
@@ -121,6 +123,7 @@ describe('metrics', () => {
       'session.opened',
       'session.hibernated',
       'session.woken',
+      'session.handed-over',
       'session.ended',
     ]);
   });

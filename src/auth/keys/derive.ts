@@ -3,7 +3,8 @@ import { hkdfSync } from 'node:crypto';
 import type { SealingKey } from '../../stores/sealed';
 
 /** What a derived key is for; part of its derivation, so a name must never change. */
-export type KeyPurpose = 'provider-cookies' | 'own-cookies' | 'form-tokens' | 'refresh-tokens' | 'request-states';
+export type KeyPurpose =
+  'provider-cookies' | 'own-cookies' | 'form-tokens' | 'refresh-tokens' | 'request-states' | 'pod-links';
 
 /**
  * The keys for a purpose, one for each master key and in the same order: the first makes, all of them verify. So a master key is

@@ -5,9 +5,8 @@ import type { ServerSpec } from '../../config/server';
 import { AppError, toAppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { abortable, type Budget, startBudget } from '../budget';
-import type { Backend, BackendAddress, BackendLink, BackendSpec, StartPhase } from '../contract';
+import type { AdoptSpec, Backend, BackendAddress, BackendLink, BackendSpec, StartPhase } from '../contract';
 import { Slots } from '../slots';
-import { openAttach } from './attach';
 import { childCommand, type Trust } from './command';
 import { UserNamespaces } from './canary';
 import { isFinal } from './ending';
@@ -15,34 +14,22 @@ import { explainDeadline, judge } from './judge';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
 import { PodLink } from './link';
+import type { KeyedPod, LinkKeys } from './link-keys';
 import { podManifest } from './manifest';
 import { ownSelector } from '../../kube/labels';
-import { CONTAINER, podName, podSuffix } from './names';
+import { podName, podSuffix } from './names';
 import type { PodState } from './pod-state';
 import { Pods } from './pods';
 import { unavailable } from './refusal';
 import { openSealedLink, type SealedLink } from './sealed/link';
-import type { AttachTransport, TransportClosed } from './transport';
+import { Start } from './start';
+import { over, type PodBackendObserver, PodStreams } from './streams';
 import { PodWatch } from './watch';
 
-/** Milliseconds for one attach handshake. */
-const ATTACH_MS = 10_000;
-/** Milliseconds for the pod's status to confirm that a stream which ended with success ended with its container. */
-const CONFIRM_MS = 2_000;
-/** Milliseconds without a stream after which a session is lost: longer than an API server takes to restart. */
-const REATTACH_MS = 60_000;
 /** Milliseconds for all pods to be gone when the gateway stops. */
 const STOP_MS = 20_000;
 /** Starts side by side unless set. */
 const STARTING_MAX = 20;
-
-/** What the driver tells of its streams; for metrics. */
-export interface PodBackendObserver {
-  /** An attach stream broke under a live session. */
-  attachBroken(): void;
-  /** Another stream carries the session again. */
-  attachRestored(seconds: number): void;
-}
 
 export interface PodBackendOptions extends Trust {
   /** Stays the caller's: close it after {@link PodBackend.stop}. */
@@ -55,6 +42,8 @@ export interface PodBackendOptions extends Trust {
   readonly owner?: string;
   /** Names this run of the gateway; random, never used again. */
   readonly run: string;
+  /** Makes the keys of links, where several gateways share sessions; otherwise each is random, and no child outlives its gateway's hold on it. */
+  readonly linkKeys?: LinkKeys;
   /** Pods that may be starting at once. */
   readonly maxStarting?: number;
   readonly log: Logger;
@@ -72,6 +61,7 @@ export class PodBackend implements Backend {
   readonly #slots: Slots;
   readonly #stopped = new AbortController();
   readonly #opening = new Set<Promise<unknown>>();
+  readonly #streams: PodStreams;
   readonly #links = new Set<PodLink>();
 
   constructor(options: PodBackendOptions) {
@@ -84,6 +74,10 @@ export class PodBackend implements Backend {
     this.#pods = new Pods({
       ...{ kube, watch: this.#watch, clock, log, namespace, install, run },
       ...(options.owner === undefined ? {} : { owner: options.owner }),
+    });
+    this.#streams = new PodStreams({
+      ...{ kube, clock, log, namespace, watch: this.#watch },
+      ...(options.observer === undefined ? {} : { observer: options.observer }),
     });
     this.#userNamespaces = new UserNamespaces({
       pods: this.#pods,
@@ -99,6 +93,14 @@ export class PodBackend implements Backend {
 
   open(spec: BackendSpec, signal: AbortSignal): Promise<BackendLink> {
     const opening = this.#open(spec, signal);
+    this.#opening.add(opening);
+    const done = (): boolean => this.#opening.delete(opening);
+    opening.then(done, done);
+    return opening;
+  }
+
+  adopt(spec: AdoptSpec, signal: AbortSignal): Promise<BackendLink> {
+    const opening = this.#adopt(spec, AbortSignal.any([signal, this.#stopped.signal]));
     this.#opening.add(opening);
     const done = (): boolean => this.#opening.delete(opening);
     opening.then(done, done);
@@ -178,7 +180,7 @@ export class PodBackend implements Backend {
 
   /** Pod, attach, claim. What it made so far is in `start`, for the caller to remove. */
   async #start(spec: BackendSpec, budget: Budget, start: Start): Promise<BackendLink> {
-    const { namespace, install, run, log } = this.#options;
+    const { namespace, install, run, log, linkKeys } = this.#options;
     const { server, session, user } = spec;
     const [userNamespace, owner] = await Promise.all([
       abortable(this.#userNamespaces.decide(server), budget.signal),
@@ -203,6 +205,7 @@ export class PodBackend implements Backend {
         user,
         userNamespace,
         ...(owner === undefined ? {} : { owner }),
+        ...(linkKeys === undefined ? {} : { linkKey: linkKeys.current }),
       }),
       budget.signal,
     );
@@ -217,56 +220,72 @@ export class PodBackend implements Backend {
       spec.secrets({ instance: state.uid, namespace, name: pod, ...(state.ip === undefined ? {} : { ip: state.ip }) }),
       budget.signal,
     );
-    const sealed = await this.#claim(spec, pod, secrets, budget, start);
+    const sealed = await this.#claim(spec, state, secrets, budget, start);
     start.mark('claim', clock.now());
+    const link = this.#link(sealed, state, server, start.phases);
+    log.debug('pod.opened', { pod, session, phases: start.phases });
+    return link;
+  }
+
+  /** The pod is left as it is where this fails: whether it is to go is the caller's to say. */
+  async #adopt({ session, server, child, epoch }: AdoptSpec, signal: AbortSignal): Promise<BackendLink> {
+    const { log, linkKeys } = this.#options;
+    this.#watch.start();
+    await this.#watch.synced(signal);
+    signal.throwIfAborted();
+    const pod = child.name ?? '';
+    const state = await this.#watch.find(pod, signal);
+    if (state === undefined || state.uid !== child.instance || isFinal(state) || state.deleting) throw over(pod);
+    const key = state.linkKey === undefined ? undefined : linkKeys?.of(state.linkKey, this.#keyed(state));
+    if (key === undefined) throw keyUnknown(pod);
+    const from = this.#clock.now();
+    const sealed = await openSealedLink({ ...this.#streams.link(pod, signal), key, epoch });
+    const phases = { attach: (this.#clock.now() - from) / 1000 };
+    const link = this.#link(sealed, state, server, phases);
+    log.info('pod.adopted', { pod, session, epoch, seconds: phases.attach });
+    return link;
+  }
+
+  #link(
+    sealed: SealedLink,
+    { name: pod, uid }: PodState,
+    { stopGrace }: ServerSpec,
+    phases: Readonly<Partial<Record<StartPhase, number>>>,
+  ): PodLink {
     const link = new PodLink({
-      sealed,
-      watch: this.#watch,
-      clock,
-      log,
-      pod,
-      phases: start.phases,
-      stopGrace: server.stopGrace,
-      remove: () => this.#pods.remove(pod, state.uid),
+      ...{ sealed, pod, phases, stopGrace },
+      ...{ watch: this.#watch, clock: this.#clock, log: this.#options.log },
+      shared: this.#options.linkKeys !== undefined,
+      remove: () => this.#pods.remove(pod, uid),
     });
     this.#links.add(link);
     void link.removed.then(() => this.#links.delete(link));
-    log.debug('pod.opened', { pod, session, phases: start.phases });
     return link;
+  }
+
+  #keyed({ name, uid }: PodState): KeyedPod {
+    return { namespace: this.#options.namespace, name, uid };
   }
 
   /** Hands the claim to the launcher over a first stream; the sealed link opens others when it breaks. */
   async #claim(
     spec: BackendSpec,
-    pod: string,
+    state: PodState,
     secrets: Readonly<Record<string, string>>,
     budget: Budget,
     start: Start,
   ): Promise<SealedLink> {
-    const { observer, log } = this.#options;
+    const { linkKeys } = this.#options;
+    const pod = state.name;
+    const attached = (): void => {
+      if (start.phases.attach === undefined) start.mark('attach', this.#clock.now());
+    };
     try {
       return await openSealedLink({
-        connect: async (signal) => {
-          const stream = await this.#connect(pod, signal);
-          if (start.phases.attach === undefined) start.mark('attach', this.#clock.now());
-          return stream;
-        },
-        key: randomBytes(32),
-        epoch: 1,
+        ...this.#streams.link(pod, budget.signal, attached),
+        key: linkKeys?.of(linkKeys.current, this.#keyed(state)) ?? randomBytes(32),
+        epoch: spec.epoch ?? 1,
         claim: childCommand(spec.server, secrets, this.#options),
-        clock: this.#clock,
-        limits: { reattachDeadlineMs: REATTACH_MS },
-        events: {
-          onBroken: (detail) => {
-            log.warn('attach.broken', { pod, detail });
-            observer?.attachBroken();
-          },
-          onReattached: (ms) => {
-            log.info('attach.restored', { pod, ms: Math.round(ms) });
-            observer?.attachRestored(ms / 1000);
-          },
-        },
-        signal: budget.signal,
       });
     } catch (thrown) {
       // The container ended under the claim: its status says why better than the stream does.
@@ -275,92 +294,6 @@ export class PodBackend implements Backend {
       if (verdict?.kind === 'failed') throw verdict.error;
       throw thrown;
     }
-  }
-
-  /** One attach stream. It counts as ended only where the pod's status agrees: a runtime that restarts ends it with success as well. */
-  async #connect(pod: string, signal: AbortSignal): Promise<AttachTransport> {
-    const { kube, namespace } = this.#options;
-    const seen = this.#watch.get(pod);
-    if (seen === undefined || isFinal(seen)) {
-      throw new AppError('BACKEND_ENDED', 'The session’s child has ended. Start a new session.', {
-        detail: `pod ${pod} is over`,
-      });
-    }
-    const stream = await openAttach({
-      kube,
-      clock: this.#clock,
-      namespace,
-      pod,
-      container: CONTAINER,
-      timeout: ATTACH_MS,
-      signal,
-    }).catch((thrown: unknown) => {
-      const error = toAppError(thrown);
-      if (signal.aborted || error.code !== 'BACKEND_ENDED') throw thrown;
-      // A kubelet that has just started does not know its own pods yet. Only the pod's status ends a session; the next try looks at it.
-      throw new AppError('BACKEND_UNAVAILABLE', error.message, {
-        ...(error.detail === undefined ? {} : { detail: error.detail }),
-      });
-    });
-    return {
-      write: (bytes) => stream.write(bytes),
-      onData: (consumer) => stream.onData(consumer),
-      pause: () => stream.pause(),
-      resume: () => stream.resume(),
-      close: () => stream.close(),
-      closed: stream.closed.then((how) => this.#confirm(pod, how)),
-    };
-  }
-
-  async #confirm(pod: string, how: TransportClosed): Promise<TransportClosed> {
-    if (how.kind !== 'ended') return how;
-    const patience = new AbortController();
-    const timer = this.#clock.after(CONFIRM_MS, () => patience.abort());
-    try {
-      if (this.#watch.get(pod) === undefined) return how;
-      await this.#watch.until(pod, (seen) => (isFinal(seen) ? true : undefined), patience.signal);
-      return how;
-    } catch {
-      return { kind: 'broken', detail: `${how.detail}, but the container runs on` };
-    } finally {
-      timer.cancel();
-    }
-  }
-}
-
-/** What is known of a start while it runs: the pod's last state, and how long each phase took. */
-class Start {
-  pod: string | undefined;
-  state: PodState | undefined;
-  readonly phases: Partial<Record<StartPhase, number>> = {};
-  #from = 0;
-
-  began(now: number): void {
-    this.#from = now;
-  }
-
-  /** Ends a phase now; the next one begins. */
-  mark(phase: StartPhase, now: number): void {
-    this.phases[phase] = (now - this.#from) / 1000;
-    this.#from = now;
-  }
-
-  /** Looks at the pod's state: undefined as long as it is worth waiting. Throws why it is not. */
-  look(seen: PodState | 'gone', now: number): PodState | undefined {
-    if (seen === 'gone') {
-      throw new AppError('BACKEND_UNAVAILABLE', 'The session’s pod was removed while it started. Try again.', {
-        detail: `pod ${this.pod ?? ''} was deleted by somebody else`,
-        retryAfter: 1,
-      });
-    }
-    this.state = seen;
-    // The watch may be ahead of the answer to the create; its phase then takes the scheduling in.
-    if (seen.scheduled && this.phases.create !== undefined && this.phases.schedule === undefined) {
-      this.mark('schedule', now);
-    }
-    const verdict = judge(seen);
-    if (verdict.kind === 'failed') throw verdict.error;
-    return verdict.kind === 'running' ? seen : undefined;
   }
 }
 
@@ -371,6 +304,13 @@ function noUserNamespace(): AppError {
     'The cluster cannot give the session a user namespace of its own, which this server demands. Ask your administrator to set `userNamespaces` to `auto` or `off`, or to use Kubernetes 1.33 or later.',
     { detail: 'the API server dropped hostUsers: false' },
   );
+}
+
+/** It was made with a key that is not in the file any more, or for one gateway alone. */
+function keyUnknown(pod: string): AppError {
+  return new AppError('BACKEND_REFUSED', 'The session’s child cannot be taken over. It is replaced.', {
+    detail: `pod ${pod}: the key of its link is not known here`,
+  });
 }
 
 function stopping(): AppError {

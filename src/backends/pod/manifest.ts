@@ -6,7 +6,7 @@
 import type { V1Container, V1OwnerReference, V1Pod } from '@kubernetes/client-node';
 import type { ServerSpec } from '../../config/server';
 import { LABEL_PREFIX, LABELS, labelValue } from '../../kube/labels';
-import { CONTAINER, INIT_CONTAINER } from './names';
+import { CONTAINER, INIT_CONTAINER, LINK_KEY } from './names';
 
 /** The user and group of children: `nonroot` of the usual minimal images. */
 const USER_ID = 65532;
@@ -36,6 +36,8 @@ export interface PodManifestOptions {
   /** Run in a user namespace of its own (KEP-127). */
   readonly userNamespace: boolean;
   readonly owner?: V1OwnerReference;
+  /** Which of the install's keys its link's key is made of, where another gateway can make it again. No secret. */
+  readonly linkKey?: string;
 }
 
 /** Builds the pod. The same options give the same object. */
@@ -107,6 +109,7 @@ function labels(options: PodManifestOptions): Record<string, string> {
 function annotations(options: PodManifestOptions): Record<string, string> {
   return {
     ...options.server.pod.annotations,
+    ...(options.linkKey === undefined ? {} : { [LINK_KEY]: options.linkKey }),
     'fluentbit.io/exclude': 'true',
     'ad.datadoghq.com/logs_exclude': 'true',
     'co.elastic.logs/enabled': 'false',

@@ -3,12 +3,16 @@
  * things never share one.
  */
 import { randomBytes } from 'node:crypto';
+import { LABEL_PREFIX } from '../../kube/labels';
 
 /** The container in which a session's child runs. */
 export const CONTAINER = 'child';
 
 /** The init container that copies the launcher in. */
 export const INIT_CONTAINER = 'launcher';
+
+/** The annotation that names the key which a pod's link key is made of. */
+export const LINK_KEY = `${LABEL_PREFIX}/link-key`;
 
 const SESSION = /^[0-9a-f]{40}$/;
 

@@ -1,5 +1,6 @@
 /** The few facts of a pod that the driver decides by. A watch's raw JSON and a typed list both fit in; nothing else is kept in memory. */
 import { LABELS } from '../../kube/labels';
+import { LINK_KEY } from './names';
 
 /** One container, as its status shows it. */
 export interface ContainerState {
@@ -19,6 +20,8 @@ export interface PodState {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly run: string | undefined;
+  /** See {@link LINK_KEY}. */
+  readonly linkKey: string | undefined;
   readonly phase: string;
   readonly reason: string | undefined;
   readonly message: string | undefined;
@@ -64,6 +67,7 @@ export function podState(value: unknown): PodState | undefined {
     uid,
     resourceVersion: text(metadata.resourceVersion) ?? '',
     run: text(object(metadata.labels)[LABELS.run]),
+    linkKey: text(object(metadata.annotations)[LINK_KEY]),
     phase: text(status.phase) ?? 'Unknown',
     reason: text(status.reason),
     message: text(status.message),

@@ -47,6 +47,10 @@ export class Pods {
     this.#options = options;
     this.#run = labelValue(options.run);
     options.watch.onPod = (state) => this.#look(state);
+    // Those that were left to somebody else are nobody's stray for as long as they are there.
+    options.watch.follow((name, seen) => {
+      if (seen === 'gone') this.#own.delete(name);
+    });
   }
 
   /** Who a pod that is made now belongs to, besides its session; undefined where nobody. Errors: as of {@link create}. */

@@ -47,6 +47,8 @@ async function serve(
 ): Promise<void> {
   const streams = options.kept.of(handle);
   const eventId = lastEventIdOf(req);
+  const former = eventId === undefined ? undefined : streams.former(eventId);
+  if (former !== undefined && (await goOn(options, res, handle, streams, former))) return;
   const place = eventId === undefined ? undefined : streams.find(eventId);
   if (place?.stream.hasBehind(place.last) === false) {
     res.writeHead(204).end();
@@ -68,6 +70,28 @@ async function serve(
   streams.takeOver(stream);
   stream.attach(out, undefined);
   if (eventId !== undefined) stream.tellLoss();
+}
+
+/**
+ * Goes on with the stream of a call that the session's holder before began: its child was taken over, and may still answer. False where it will not. The stream ends
+ * with its answer; where none comes, the client is told so when it asks again.
+ */
+async function goOn(
+  options: McpOptions,
+  res: Outgoing,
+  handle: SessionHandle,
+  streams: SessionStreams,
+  { name, last }: { readonly name: string; readonly last: number },
+): Promise<boolean> {
+  const stream = streams.inherit(name);
+  const reclaimed = await handle.reclaim(name, stream);
+  if (reclaimed === undefined) {
+    streams.giveUp(stream);
+    return false;
+  }
+  stream.attach(new EventStream(res, options.streams), last);
+  void reclaimed.answered.then((answered) => (answered ? stream.end() : streams.giveUp(stream)));
+  return true;
 }
 
 /** From now on the stream gets what belongs to no call, before all older ones. */

@@ -35,6 +35,8 @@ export interface ReplayStreamOptions {
   readonly room: Room;
   /** Whether clients of the session's revision take an event without data, which names the stream before anything was said (from 2025-11-25 on). */
   readonly primes: boolean;
+  /** The place after which it goes on, of a stream that another process began; above all that was named there. */
+  readonly after?: number;
 }
 
 /**
@@ -68,6 +70,7 @@ export class ReplayStream implements MessageSink {
     this.kind = options.kind;
     this.#room = options.room;
     this.#primes = options.primes;
+    this.#sequence = this.#sent = options.after ?? 0;
   }
 
   /** See {@link MessageSink.away}. */

@@ -1,7 +1,7 @@
 /** Which streams each session has, and how much all of them may keep. */
 import type { SessionHandle, SessionStream } from '../../sessions/ports';
 import { AppError } from '../../errors';
-import { ReplayStream, type Room, type StreamKind } from './replay';
+import { ReplayStream, type ReplayStreamOptions, type Room, type StreamKind } from './replay';
 
 export interface ReplayLimits {
   /** Bytes that one stream keeps. */
@@ -24,6 +24,9 @@ const REMEMBER = 4;
 
 /** Streams that a session may name in one process. */
 const NAMES = 2 ** 32;
+
+/** Events that a stream may have in one process. */
+const EVENTS = 100_000_000;
 
 /** The name of a stream and a place in it. */
 const EVENT_ID = /^([pg])([0-9a-z]{1,16})\.(\d{1,15})$/;
@@ -104,6 +107,9 @@ export class SessionStreams implements Room {
   readonly #streams = new Map<string, ReplayStream>();
   /** The places of GET streams among those that get what belongs to no call. */
   readonly #listening = new Map<ReplayStream, SessionStream>();
+  readonly #generation: number;
+  /** The highest number of a stream that another process may have named. */
+  readonly #before: number;
   #named: number;
   #bytes = 0;
 
@@ -111,7 +117,8 @@ export class SessionStreams implements Room {
   constructor(limits: ReplayLimits, primed: boolean, generation: number, shared: Shared) {
     this.#limits = limits;
     this.primes = primed;
-    this.#named = (generation - 1) * NAMES;
+    this.#generation = generation;
+    this.#named = this.#before = (generation - 1) * NAMES;
     this.#shared = shared;
   }
 
@@ -127,10 +134,7 @@ export class SessionStreams implements Room {
 
   /** Opens the stream of a name; the oldest that is not needed makes place for it. */
   open(name: string, kind: StreamKind): ReplayStream {
-    if (this.#streams.size >= this.#limits.maxStreams) this.#giveUpOne();
-    const stream = new ReplayStream({ name, kind, room: this, primes: this.primes });
-    this.#streams.set(name, stream);
-    return stream;
+    return this.#add({ name, kind, room: this, primes: this.primes });
   }
 
   /**
@@ -147,6 +151,22 @@ export class SessionStreams implements Room {
     if (stream === undefined && letter === 'g') return undefined;
     if (stream?.knows(last) !== true) throw unknown();
     return { stream, last };
+  }
+
+  /**
+   * The stream of a call that an event id names and that another process began, which had the session before; undefined where it is none of those, or is here
+   * already.
+   */
+  former(eventId: string): { readonly name: string; readonly last: number } | undefined {
+    const [, letter, number = '', sequence] = EVENT_ID.exec(eventId) ?? [];
+    const name = `p${number}`;
+    if (letter !== 'p' || this.#streams.has(name) || Number.parseInt(number, 36) > this.#before) return undefined;
+    return { name, last: Number(sequence) };
+  }
+
+  /** Goes on with the stream of a call that another process began. */
+  inherit(name: string): ReplayStream {
+    return this.#add({ name, kind: 'call', room: this, primes: this.primes, after: this.#generation * EVENTS });
   }
 
   /** Gives up a GET stream's place among those that get what belongs to no call. */
@@ -210,6 +230,13 @@ export class SessionStreams implements Room {
     this.#streams.delete(stream.stream);
     stream.clear();
     this.unlisten(stream);
+  }
+
+  #add(options: ReplayStreamOptions): ReplayStream {
+    if (this.#streams.size >= this.#limits.maxStreams) this.#giveUpOne();
+    const stream = new ReplayStream(options);
+    this.#streams.set(options.name, stream);
+    return stream;
   }
 
   /** Takes the oldest stream out that is over, or else the oldest whose client is away from it and that no call needs. */

@@ -3,7 +3,10 @@
  * `link.ts` makes one; `docs/launcher-protocol.md` is what goes over the wire.
  */
 import type { Clock } from '../../../clock';
+import type { Takeover } from '../../contract';
 import type { Connect } from '../transport';
+
+export type { Takeover } from '../../contract';
 
 /** What the launcher is to run. Secret as a whole: it travels in the claim and is never logged. */
 export interface ChildCommand {
@@ -59,7 +62,7 @@ export interface SealedEvents {
 
 export interface SealedLinkOptions {
   readonly connect: Connect;
-  /** 256 random bits made for this one pod; whoever holds them holds the session's bytes. */
+  /** 256 bits made for this one pod; whoever holds them holds the session's bytes. */
   readonly key: Buffer;
   /** The fencing epoch, 1 to 2^32 - 1. One epoch belongs to one link object in one process, ever. */
   readonly epoch: number;
@@ -87,14 +90,6 @@ export type SealedExit =
   /** {@link SealedLink.detach} was called. */
   | { readonly kind: 'detached' };
 
-/** Where a link that took over found its child's two streams. */
-export interface Takeover {
-  /** The last byte of stdin that the former holder brought over was not a newline. */
-  readonly stdinMidLine: boolean;
-  /** The first byte of output that this link will see is not the first of its line. */
-  readonly stdoutMidLine: boolean;
-}
-
 export interface SealedLink {
   /** Present on a link that was opened without a claim. */
   readonly takeover?: Takeover | undefined;
@@ -119,6 +114,9 @@ export interface SealedLink {
 
   resume(): void;
 
+  /** While `held`, what is handed over is not released to the launcher, up to a quarter of the window: a holder that takes over gets it again. */
+  retain(held: boolean): void;
+
   /** Resolves exactly once, after the last byte of output was handed over; never rejects. */
   readonly exited: Promise<SealedExit>;
 
@@ -127,6 +125,12 @@ export interface SealedLink {
    * `graceMs` again (`lost`). A paused link resumes. Resolves with `exited`'s value; may be called often; never rejects.
    */
   shutdown(graceMs: number): Promise<SealedExit>;
+
+  /**
+   * Takes and hands over nothing more, and detaches once the launcher has all that was written: after `ms` at the latest, and at once where no stream is up or the last
+   * one breaks. What the child says meanwhile is for the next holder.
+   */
+  release(ms: number): void;
 
   /** Lets go of the stream at once and leaves the child alone, for the next holder or for the pod's deletion. */
   detach(): void;

@@ -41,6 +41,8 @@ export interface ConversationOptions {
   readonly onEnd: (exit: SealedExit) => void;
   /** All that arrived was handed over. */
   readonly onDrained: () => void;
+  /** The launcher has received more of what was written. */
+  readonly onReceived: () => void;
   /** The launcher will never start this child; called before any Welcome or right after it. */
   readonly onRefused: (error: AppError) => void;
 }
@@ -117,6 +119,11 @@ export class Conversation {
     return entered;
   }
 
+  /** Whether the launcher has all that was written. */
+  get delivered(): boolean {
+    return this.outgoing.delivered;
+  }
+
   endInput(): void {
     this.outgoing.end();
     this.o.send();
@@ -143,6 +150,11 @@ export class Conversation {
     this.holdTimer?.cancel();
     this.holdTimer = undefined;
     this.deliver();
+  }
+
+  retain(held: boolean): void {
+    this.incoming.retained = held;
+    if (!held) this.deliver();
   }
 
   /** Hands over what can be handed over. */
@@ -229,6 +241,7 @@ export class Conversation {
     if (this.outgoing.received > before) {
       this.progressAt = this.o.clock.now();
       this.probeWait = PROBE_FIRST_MS;
+      this.o.onReceived();
     }
     return true;
   }

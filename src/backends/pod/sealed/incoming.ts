@@ -61,6 +61,8 @@ export class Incoming {
   released = 0;
   /** Charge of frames that the launcher keeps at most. */
   window = 0;
+  /** While it is set nothing more is released than the window needs: what was handed over is not safe yet. */
+  retained = false;
   readonly stdout = new Output();
   readonly stderr = new Output();
   /** Charge of frames that arrived and are not released. */
@@ -138,7 +140,7 @@ export class Incoming {
   }
 
   private mark(): void {
-    if (!this.midLine) this.lineEnd = this.handedOver();
+    if (!this.midLine && !this.retained) this.lineEnd = this.handedOver();
   }
 
   /**

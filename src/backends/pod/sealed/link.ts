@@ -1,4 +1,5 @@
 /** A byte link to a child behind the launcher, whole over any number of broken attach streams (docs/launcher-protocol.md). */
+import type { Timer } from '../../../clock';
 import { AppError } from '../../../errors';
 import { claimLine } from './claim';
 import { Codec, Direction } from './codec';
@@ -56,6 +57,8 @@ class Link implements CountedLink {
   private settle: (exit: SealedExit) => void = () => undefined;
   private ending: SealedExit | undefined;
   private closing: Promise<SealedExit> | undefined;
+  /** Set while it waits for the launcher to have what was written, before it detaches. */
+  private releasing: Timer | undefined;
 
   constructor(options: SealedLinkOptions, limits: SealedLimits) {
     this.options = options;
@@ -76,6 +79,7 @@ class Link implements CountedLink {
       onStalled: () => this.streams.cut('no progress within the deadline'),
       onEnd: (exit) => this.end(exit),
       onDrained: () => this.finish(),
+      onReceived: () => this.leave(),
     });
     this.streams = new Reattacher({
       connect: options.connect,
@@ -85,6 +89,7 @@ class Link implements CountedLink {
       talk: this.talk,
       starting: options.claim !== undefined,
       onEnd: (exit) => this.end(exit),
+      onDown: () => this.leave(),
     });
   }
 
@@ -131,12 +136,24 @@ class Link implements CountedLink {
   }
 
   resume(): void {
-    this.talk.resume();
+    if (this.releasing === undefined) this.talk.resume();
+  }
+
+  retain(held: boolean): void {
+    this.talk.retain(held);
   }
 
   shutdown(graceMs: number): Promise<SealedExit> {
     this.closing ??= this.stopInOrder(graceMs);
     return this.closing;
+  }
+
+  release(ms: number): void {
+    if (this.ending !== undefined || this.closing !== undefined) return;
+    this.closing = this.exited;
+    this.talk.pause();
+    this.releasing = this.options.clock.after(ms, () => this.detach());
+    this.leave();
   }
 
   detach(): void {
@@ -175,9 +192,18 @@ class Link implements CountedLink {
   private end(exit: SealedExit): void {
     if (this.ending !== undefined) return;
     this.ending = exit;
+    const isLeft = this.releasing !== undefined;
+    this.releasing?.cancel();
+    if (isLeft) this.talk.discard(); // nobody takes it here any more
     this.talk.end(closed());
-    this.streams.end(exit.kind === 'exited' || exit.kind === 'signaled');
+    // Of a child that ends while it is let go of, the next holder hears, too.
+    this.streams.end(!isLeft && (exit.kind === 'exited' || exit.kind === 'signaled'));
     this.finish();
+  }
+
+  /** Detaches where the launcher has all that was written, or cannot be told. */
+  private leave(): void {
+    if (this.releasing !== undefined && (this.talk.delivered || !this.streams.isUp)) this.detach();
   }
 
   private finish(): void {

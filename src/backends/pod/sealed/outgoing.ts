@@ -96,6 +96,11 @@ export class Outgoing {
     return this.received + 1 < this.cursor;
   }
 
+  /** Says whether the launcher has all that was written. */
+  get delivered(): boolean {
+    return this.waiting.length === 0 && this.received + 1 >= this.next();
+  }
+
   /** Takes the launcher's view. False: it claims what was never sent. */
   acknowledge(received: number, released: number): boolean {
     if (received > this.sent) return false;

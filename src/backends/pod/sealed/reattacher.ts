@@ -24,6 +24,8 @@ export interface ReattacherOptions {
   /** Whether a child is being started, and not taken over. */
   readonly starting: boolean;
   readonly onEnd: (exit: SealedExit) => void;
+  /** The stream that carried the conversation is over, and no other one is up yet. */
+  readonly onDown: () => void;
 }
 
 interface Stream {
@@ -58,6 +60,11 @@ export class Reattacher {
       this.opened = { resolve, reject };
       void this.keepAttached();
     });
+  }
+
+  /** Whether a stream carries the conversation. */
+  get isUp(): boolean {
+    return this.stream?.welcomed === true;
   }
 
   /** Sends what the conversation has to say, if a stream can take it. */
@@ -173,6 +180,7 @@ export class Reattacher {
     stream.patience.cancel();
     if (this.stream === stream) this.stream = undefined;
     talk.interrupted();
+    this.o.onDown();
     return { closed, welcomed: stream.welcomed };
   }
 
