@@ -220,6 +220,7 @@ async function build(
       { name: 'store', check: () => store.check() },
       { name: 'proxy', check: (signal) => proxy.check(signal) },
       ...identity.checks,
+      ...(shared?.checks ?? []),
     ],
     timeoutMs: seconds(config.ops.checkTimeout),
     cacheMs: seconds(config.ops.checkCache),

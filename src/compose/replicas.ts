@@ -4,6 +4,7 @@ import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
 import type { McpOptions } from '../http/mcp/routes';
+import type { ReadinessCheck } from '../http/ops';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
 import type { PeerListener, PeerService, Replicas } from '../peers/contract';
@@ -27,6 +28,8 @@ export interface Shared {
   readonly replicas: Replicas;
   /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
   owns(key: string): boolean;
+  /** What has to work before this gateway can be one among others. */
+  readonly checks: readonly ReadinessCheck[];
   /** The credential proxy's way to the others; undefined where there is none. */
   readonly forge: ProxyElsewhere | undefined;
   /** Takes requests of the others from now on. Resolves with the ways to them. */
@@ -69,6 +72,8 @@ export async function joinReplicas(
   if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
   return {
     replicas,
+    // It fails at the start only: what was once read is kept.
+    checks: certificates === undefined ? [] : [{ name: 'peers', check: () => certificates.check() }],
     owns: peers === undefined ? () => true : ownsBy(replicas),
     forge: peers === undefined ? undefined : forgeElsewhere(peers, replicas),
     async open(service) {

@@ -254,7 +254,7 @@ const replicas = z.strictObject({
   certificates: path()
     .optional()
     .describe(
-      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs. Without it nothing is sent on or taken.',
+      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs, and until there are some the gateway is not ready. Without it nothing is sent on or taken.',
     ),
 });
 
