@@ -98,7 +98,7 @@ async function build(
   if (kube !== undefined) started.push(() => kube.close());
   const shared = await joinReplicas(config, kube, { clock, log, metrics, signal });
   if (shared !== undefined) started.push(() => shared.stop());
-  const holders = shared?.replicas ?? alone(randomBytes(8).toString('hex'));
+  const holders = shared?.holders ?? alone(randomBytes(8).toString('hex'));
   const store = openSessionStore(config, storePath, kube, holders.self, clock);
   started.push(() => store.close());
   const servers = await openCatalog({ config, kube, log, clock, signal });

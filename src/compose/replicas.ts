@@ -11,6 +11,7 @@ import type { PeerListener, PeerService, Replicas } from '../peers/contract';
 import { openPeerListener } from '../peers/listener';
 import { createPeers } from '../peers/peers';
 import { createReplicas } from '../peers/replicas';
+import type { Holders } from '../sessions/holders';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
@@ -26,6 +27,8 @@ const CLOSE_MS = 2_000;
 /** The replicas where sessions are shared. */
 export interface Shared {
   readonly replicas: Replicas;
+  /** The same for whoever holds sessions. */
+  readonly holders: Holders;
   /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
   owns(key: string): boolean;
   /** What has to work before this gateway can be one among others. */
@@ -72,6 +75,7 @@ export async function joinReplicas(
   if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
   return {
     replicas,
+    holders: holdersBy(replicas),
     // It fails at the start only: what was once read is kept.
     checks: certificates === undefined ? [] : [{ name: 'peers', check: () => certificates.check() }],
     owns: peers === undefined ? () => true : ownsBy(replicas),
@@ -91,5 +95,20 @@ export async function joinReplicas(
       certificates?.stop();
       await replicas.stop();
     },
+  };
+}
+
+function holdersBy(replicas: Replicas): Holders {
+  let doubts = 0;
+  replicas.onSureAgain(() => (doubts += 1));
+  return {
+    self: replicas.self,
+    get isSure() {
+      return replicas.isSure;
+    },
+    get doubts() {
+      return doubts;
+    },
+    isAlive: (holder) => replicas.isAlive(holder),
   };
 }

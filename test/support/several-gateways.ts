@@ -107,7 +107,7 @@ export class SharedGateway {
       shared: {
         ids,
         store: new MemoryStore(this.name, records),
-        holders: { self: this.name, isSure: true, isAlive: replicas.isAlive },
+        holders: { self: this.name, isSure: true, doubts: 0, isAlive: replicas.isAlive },
         discard: async (child) => void this.discarded.push(child),
         seal: stateSealAt(this.name, stateKey),
         owns: ownsBy(replicas),
