@@ -32,6 +32,7 @@ import { KeptStreams } from './http/mcp/session-streams';
 import { SseConnections } from './http/mcp/sse-connections';
 import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
+import { isAway } from './kube/error';
 import { removeLeftovers } from './leftovers';
 import { alone } from './sessions/holders';
 import { SessionIds } from './sessions/ids';
@@ -216,14 +217,15 @@ async function build(
   });
   const probe = new ReadinessProbe({
     checks: [
-      { name: 'backend', check: (signal) => backend.check(signal) },
-      { name: 'store', check: () => store.check() },
+      { name: 'backend', check: (signal) => backend.check(signal), isOutage: isAway },
+      { name: 'store', check: () => store.check(), isOutage: isAway },
       { name: 'proxy', check: (signal) => proxy.check(signal) },
       ...identity.checks,
       ...(shared?.checks ?? []),
     ],
     timeoutMs: seconds(config.ops.checkTimeout),
     cacheMs: seconds(config.ops.checkCache),
+    outageMs: seconds(config.ops.outageGrace),
     clock,
     log,
     notes: () => ({ source: proxy.sourceState }),
