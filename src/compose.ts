@@ -245,7 +245,13 @@ async function build(
   const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
   const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded, forge: proxy.serveForwarded },
+    handlers: {
+      mcp: forwarded,
+      stateless: forwarded,
+      sse: forwarded,
+      handover: forwarded,
+      forge: proxy.serveForwarded,
+    },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.

@@ -110,7 +110,6 @@ export class Lookup {
     const meanwhile = table.byId(id);
     if (meanwhile !== undefined && !meanwhile.isElsewhere) return meanwhile;
     if (record === undefined || isExpired(record, clock.wall())) throw this.#endedNow();
-    if (this.#options.isStopping()) throw refusals.draining();
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
     await this.#checkHolder(record);

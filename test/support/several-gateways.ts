@@ -122,7 +122,7 @@ export class SharedGateway {
       certificates,
       service: {
         holds: (name, generation) => registry.holds(name, generation),
-        handlers: { mcp: serve, stateless: serve, sse: serve },
+        handlers: { mcp: serve, stateless: serve, sse: serve, handover: serve },
       },
     });
   }
