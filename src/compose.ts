@@ -32,6 +32,7 @@ import { KeptStreams } from './http/mcp/session-streams';
 import { SseConnections } from './http/mcp/sse-connections';
 import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
+import { isAway } from './kube/error';
 import { removeLeftovers } from './leftovers';
 import { alone } from './sessions/holders';
 import { SessionIds } from './sessions/ids';
@@ -98,7 +99,7 @@ async function build(
   if (kube !== undefined) started.push(() => kube.close());
   const shared = await joinReplicas(config, kube, { clock, log, metrics, signal });
   if (shared !== undefined) started.push(() => shared.stop());
-  const holders = shared?.replicas ?? alone(randomBytes(8).toString('hex'));
+  const holders = shared?.holders ?? alone(randomBytes(8).toString('hex'));
   const store = openSessionStore(config, storePath, kube, holders.self, clock);
   started.push(() => store.close());
   const servers = await openCatalog({ config, kube, log, clock, signal });
@@ -216,13 +217,15 @@ async function build(
   });
   const probe = new ReadinessProbe({
     checks: [
-      { name: 'backend', check: (signal) => backend.check(signal) },
-      { name: 'store', check: () => store.check() },
+      { name: 'backend', check: (signal) => backend.check(signal), isOutage: isAway },
+      { name: 'store', check: () => store.check(), isOutage: isAway },
       { name: 'proxy', check: (signal) => proxy.check(signal) },
       ...identity.checks,
+      ...(shared?.checks ?? []),
     ],
     timeoutMs: seconds(config.ops.checkTimeout),
     cacheMs: seconds(config.ops.checkCache),
+    outageMs: seconds(config.ops.outageGrace),
     clock,
     log,
     notes: () => ({ source: proxy.sourceState }),
@@ -242,7 +245,13 @@ async function build(
   const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
   const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded, forge: proxy.serveForwarded },
+    handlers: {
+      mcp: forwarded,
+      stateless: forwarded,
+      sse: forwarded,
+      handover: forwarded,
+      forge: proxy.serveForwarded,
+    },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.

@@ -18,6 +18,7 @@ import { Forges } from '../forgejo/forges';
 import type { TokenSet } from '../forgejo/vault/contract';
 import { VaultTokens } from '../forgejo/vault/tokens';
 import { within } from '../forgejo/vault/wait';
+import { isAway } from '../kube/error';
 import type { Registry } from '../sessions/registry';
 import { collection } from '../stores/sealed';
 import { vaultObserver } from '../telemetry/audit';
@@ -110,7 +111,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
       const found = await live.find(grant);
       return found === undefined ? undefined : { scopes: new Set(found.scopes), choice: found.policy };
     },
-    checks: [{ name: 'logins', check: () => store.check() }],
+    checks: [{ name: 'logins', check: () => store.check(), isOutage: isAway }],
     serve(publicUrl, bodies) {
       const served = serveLogins({
         config,

@@ -223,8 +223,15 @@ const ops = z.strictObject({
   listen: listenAddress()
     .prefault('127.0.0.1:9090')
     .describe('Where /metrics, /healthz and /readyz are served. Not for the Internet.'),
-  checkTimeout: duration({ min: 0.1 }).prefault('5s').describe('Time for each check of /readyz.'),
+  checkTimeout: duration({ min: 0.1 })
+    .prefault('3s')
+    .describe('Time for each check of /readyz; shorter than whoever asks waits for the answer.'),
   checkCache: duration().prefault('5s').describe('How long the result of a check is used.'),
+  outageGrace: duration()
+    .prefault('10m')
+    .describe(
+      'How long a gateway that was ready stays ready while the Kubernetes API does not answer: all gateways of an install share it, so that leaving their Service would help nobody. One that is refused is not ready at once.',
+    ),
 });
 
 const log = z.strictObject({
@@ -254,7 +261,7 @@ const replicas = z.strictObject({
   certificates: path()
     .optional()
     .describe(
-      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs. Without it nothing is sent on or taken.',
+      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs, and until there are some the gateway is not ready. Without it nothing is sent on or taken.',
     ),
 });
 

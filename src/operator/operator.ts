@@ -61,6 +61,8 @@ export interface OperatorOptions {
 
 /** Milliseconds that what is under way has to come to its end when a term is over; then it is given up. */
 const DRAIN_MS = 1_000;
+/** Of the times between two renewals so many may pass without an answer before other replicas are thought to have had none either. */
+const HICCUP_RETRIES = 2;
 /** Milliseconds without an answer of the API about the Lease after which a replica is not ready. */
 const SILENT_MS = 30_000;
 /** The session in a pod's name: where a pod is gone, its name is all that is left. */
@@ -104,7 +106,12 @@ export class Operator {
       path: collectionPath(LEASES, namespace),
       project: leaseFacts,
     });
-    const replicas = new Replicas({ leases, clock, changed: (name) => this.#replicaChanged(name) });
+    const hiccupMs = HICCUP_RETRIES * lease.retry * 1000;
+    const replicas = new Replicas({
+      ...{ leases, clock },
+      isHeard: () => this.#election.silence <= hiccupMs,
+      changed: (name) => this.#replicaChanged(name),
+    });
     this.#caches = { sessions, pods, servers, leases, replicas };
     this.#reflectors = [sessions, pods, servers, leases];
 
@@ -130,7 +137,13 @@ export class Operator {
       retryMs: lease.retry * 1000,
       renewDeadlineMs: lease.deadline * 1000,
       lead: (leadership) => this.#lead(leadership),
-      observer: { leading: (is) => options.observer.leading(is), holder: () => undefined },
+      observer: {
+        leading: (is) => options.observer.leading(is),
+        holder: () => undefined,
+        told: (silence) => {
+          if (silence > hiccupMs) replicas.begin();
+        },
+      },
     });
   }
 

@@ -13,6 +13,7 @@ import type {
 } from '../bridge/contract';
 import { failureOf } from '../bridge/failures';
 import { AppError, toAppError } from '../errors';
+import { StillHere } from './elsewhere';
 import { draining, ended, moved } from './refusals';
 import type { Reclaimed, SessionHandle } from './ports';
 import type { Session } from './session';
@@ -65,7 +66,7 @@ export class Handle implements SessionHandle {
   }
 
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void> {
-    if (this.#options.isDraining()) return Promise.reject(draining());
+    if (this.#options.isDraining()) return Promise.reject(new StillHere(draining()));
     const counts = options?.endless !== true;
     if (counts) this.#session.enter();
     const attentive = this.#attentive(request, sink);

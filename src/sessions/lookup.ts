@@ -64,15 +64,20 @@ export class Lookup {
   }
 
   #isOurs(session: Session): boolean {
-    return !session.isElsewhere && this.#options.holders.isSure;
+    const { isSure, doubts } = this.#options.holders;
+    return !session.isElsewhere && isSure && session.doubts === doubts;
   }
 
   /** A session that this process does not have, or of which only its record says whether it still has it. */
   async #unsure(here: Session | undefined, auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
     const { holders, ledger } = this.#options;
     if (here !== undefined && !here.isElsewhere) {
+      const { doubts } = holders; // a doubt that comes while the record is read is one of its own
       const record = await ledger.live(here.name);
-      if (record?.holder === undefined || record.holder === holders.self) return here;
+      if (record?.holder === undefined || record.holder === holders.self) {
+        here.doubts = doubts;
+        return here;
+      }
       this.#options.lost(here.name);
     }
     return this.#revive(auth, server, id);
@@ -105,7 +110,6 @@ export class Lookup {
     const meanwhile = table.byId(id);
     if (meanwhile !== undefined && !meanwhile.isElsewhere) return meanwhile;
     if (record === undefined || isExpired(record, clock.wall())) throw this.#endedNow();
-    if (this.#options.isStopping()) throw refusals.draining();
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
     await this.#checkHolder(record);
@@ -132,7 +136,8 @@ export class Lookup {
     server: ServerSpec,
     id: string,
   ): Promise<Session> {
-    const { ledger, table, clock } = this.#options;
+    const { ledger, table, clock, holders } = this.#options;
+    const { doubts } = holders;
     const record = await ledger.claim(name, generation);
     if (record === undefined) {
       const now = await ledger.live(name);
@@ -144,6 +149,7 @@ export class Lookup {
       throw refusals.draining();
     }
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
+    session.doubts = doubts;
     table.add(session);
     table.identify(session, id);
     const { child, state } = record;

@@ -207,6 +207,7 @@ export class Registry implements Sessions {
       memory: new Memory(),
     });
     session.place = place;
+    session.doubts = this.#options.holders.doubts;
     this.#table.add(session);
     const starting = {
       session,

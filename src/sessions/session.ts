@@ -63,6 +63,8 @@ export class Session {
   leaving: Promise<void> | undefined;
   /** Set when it turned out to be none of this process's any more: what is true of it only its record says. */
   isElsewhere = false;
+  /** `Holders.doubts` when it was certain the last time that it is this process's. */
+  doubts = 0;
   /** Set when nobody new may use the session: it ends when the last one lets go. */
   retired: EndReason | undefined;
   /** As what it was counted last. */

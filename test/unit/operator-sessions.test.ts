@@ -211,6 +211,29 @@ describe('the operator’s sessions', () => {
     expect(state(1)).to.equal('Starting');
   }).timeout(60_000);
 
+  it('are not thought dead after one that was too short to end the leader’s term either', async () => {
+    const gateway = bench.gateway();
+    put(1, gateway.name, { state: 'Starting', initialize: undefined });
+    await start();
+    await bench.pass(MINUTE);
+    let [isOut, asked] = [false, 0];
+    bench.cluster.before = ({ method, path }, response) => {
+      if (method === 'GET' && path.endsWith(`/leases/${gateway.name}`)) asked += 1;
+      if (!isOut || !path.endsWith('/leases/leader')) return false;
+      answer(response, 403, 'Forbidden', 'an outage');
+      return true;
+    };
+    gateway.kill(); // it cannot renew, and runs out 15 s after its last renewal
+    await bench.pass(10_000);
+    isOut = true;
+    await bench.pass(6_000);
+    isOut = false;
+    await bench.pass(8_000);
+    expect([bench.operator.leading, state(1), asked]).to.deep.equal([true, 'Starting', 0]);
+    await bench.pass(MINUTE);
+    expect(state(1), 'it is dead in the end').to.equal('Ended');
+  }).timeout(60_000);
+
   it('of a holder that nobody knows, and of another install, are told apart', async () => {
     put(1, replicaName());
     const foreign = anMCPSession(2, { state: 'Hibernated', expiresAt: moment(-MINUTE) });

@@ -577,7 +577,10 @@ describe('sessions that sleep', () => {
         const child = { instance: 'uid-of-its-pod' };
         store = new MemoryStore();
         store.records.set(record.name, { ...record, state: 'active', holder: 'other', child, ...over });
-        bench = new SessionBench({ store, holders: { self: 'self', isSure: true, isAlive: async () => alive } });
+        bench = new SessionBench({
+          store,
+          holders: { self: 'self', isSure: true, doubts: 0, isAlive: async () => alive },
+        });
         bench.prepare = obliging;
         return id;
       };
@@ -615,7 +618,10 @@ describe('sessions that sleep', () => {
       describe('while this process is not sure that the others believe it alive', () => {
         const unsure = async (): Promise<{ id: string; name: string; link: FakeLink }> => {
           store = new MemoryStore();
-          bench = new SessionBench({ store, holders: { self: 'self', isSure: false, isAlive: async () => true } });
+          bench = new SessionBench({
+            store,
+            holders: { self: 'self', isSure: false, doubts: 0, isAlive: async () => true },
+          });
           bench.prepare = obliging;
           return bench.session();
         };
@@ -674,6 +680,7 @@ describe('sessions that sleep', () => {
           holders: {
             self: 'self',
             isSure: true,
+            doubts: 0,
             isAlive: () => Promise.reject(new AppError('STORE_UNAVAILABLE', 'nobody knows')),
           },
         });

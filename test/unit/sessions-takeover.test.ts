@@ -87,6 +87,7 @@ class Member {
   readonly log = new SessionLog();
   readonly registry: Registry;
   isSure = true;
+  doubts = 0;
   readonly store: MemoryStore;
   readonly discarded: string[] = [];
 
@@ -98,6 +99,7 @@ class Member {
     world.living.add(name);
     this.store = new MemoryStore(name, world.records);
     const isSure = (): boolean => this.isSure;
+    const doubts = (): number => this.doubts;
     this.registry = new Registry({
       spawn: async ({ session, generation, server, placed }) => {
         const child = new WorldChild(`${session}/${String(generation)}`, generation);
@@ -131,6 +133,9 @@ class Member {
         self: name,
         get isSure() {
           return isSure();
+        },
+        get doubts() {
+          return doubts();
         },
         isAlive: async (holder) => world.living.has(holder),
       },
@@ -266,6 +271,38 @@ describe('sessions whose child goes on elsewhere', () => {
     expect([a.discarded, only().alive]).to.deep.equal([[], true]);
     expect(await b.ask(id)).to.equal(2);
     expect(recordOf()).to.include({ holder: 'b', state: 'active' });
+  });
+
+  it('are not those of a holder that is sure again, before it has read that: what was taken meanwhile it gives up', async () => {
+    const id = await a.open();
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    await settle();
+    world.living.add('a');
+    a.doubts += 1; // it was not sure for a while, and is
+    const thrown = await refusal(a.ask(id));
+    expect([thrown.code, (thrown as any).holder]).to.deep.equal(['STORE_UNAVAILABLE', 'b']);
+    expect([a.discarded, only().alive]).to.deep.equal([[], true]);
+  });
+
+  it('stay with a holder that is sure again and finds them its own; it reads that once', async () => {
+    const id = await a.open();
+    let reads = 0;
+    const get = a.store.get.bind(a.store);
+    a.store.get = (name) => {
+      reads += 1;
+      return get(name);
+    };
+    for (let n = 1; n <= 2; n += 1) expect(await a.ask(id)).to.equal(n);
+    expect(reads).to.equal(0);
+    a.doubts += 1;
+    a.store.down = true;
+    expect((await refusal(a.ask(id))).code, 'it cannot be told').to.equal('STORE_UNAVAILABLE');
+    a.store.down = false;
+    reads = 0;
+    for (let n = 3; n <= 5; n += 1) expect(await a.ask(id)).to.equal(n);
+    expect(reads).to.equal(1);
+    expect([only().alive, a.log.handovers, recordOf()?.holder]).to.deep.equal([true, [], 'a']);
   });
 
   it('leave the child to whoever claimed it, also before that one has attached', async () => {
@@ -503,7 +540,7 @@ describe('sessions whose child goes on elsewhere', () => {
       let go = (): void => undefined;
       const held = new Promise<void>((resolve) => (go = resolve));
       const slow = world.join('slow', {
-        holders: { self: 'slow', isSure: true, isAlive: () => held.then(() => false) },
+        holders: { self: 'slow', isSure: true, doubts: 0, isAlive: () => held.then(() => false) },
       });
       const id = await a.open();
       const asking = refusal(slow.ask(id));

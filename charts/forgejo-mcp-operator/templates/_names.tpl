@@ -24,6 +24,8 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- define "fmo.operator" -}}{{ include "fmo.fullname" . }}-operator{{- end -}}
 {{/* The Secret with the certificates of the gateways. */}}
 {{- define "fmo.peers" -}}{{ include "fmo.fullname" . }}-peers{{- end -}}
+{{/* Whether there is anybody to make them; without, a gateway serves alone. */}}
+{{- define "fmo.certificates" -}}{{- if gt (int .Values.operator.replicas) 0 -}}true{{- end -}}{{- end -}}
 {{- define "fmo.proxy" -}}{{ include "fmo.fullname" . }}-proxy{{- end -}}
 {{- define "fmo.ops" -}}{{ include "fmo.fullname" . }}-ops{{- end -}}
 {{- define "fmo.keys" -}}{{ default (printf "%s-keys" (include "fmo.fullname" .)) .Values.keys.existingSecret }}{{- end -}}

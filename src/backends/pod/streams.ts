@@ -14,8 +14,12 @@ import type { PodWatch } from './watch';
 const ATTACH_MS = 10_000;
 /** Milliseconds for the pod's status to confirm that a stream which ended with success ended with its container. */
 const CONFIRM_MS = 2_000;
-/** Milliseconds without a stream after which a session is lost: longer than an API server takes to restart. */
+/** Milliseconds without a stream after which a session is lost, counted anew while the API server is away... */
 const REATTACH_MS = 60_000;
+/** ...and with those times: longer than an outage that is worth waiting for, as long as a call waits. */
+const OUTAGE_MS = 480_000;
+/** Milliseconds that a launcher waits for its child's last words to be fetched: the longest that a protocol version 1 launcher takes. */
+const LINGER_MS = 600_000;
 
 /** What the driver tells of its streams; for metrics. */
 export interface PodBackendObserver {
@@ -54,7 +58,11 @@ export class PodStreams {
         attached();
         return stream;
       },
-      ...{ signal, clock, limits: { reattachDeadlineMs: REATTACH_MS } },
+      ...{
+        signal,
+        clock,
+        limits: { reattachDeadlineMs: REATTACH_MS, outageDeadlineMs: OUTAGE_MS, lingerMs: LINGER_MS },
+      },
       events: {
         onBroken: (detail) => {
           log.warn('attach.broken', { pod, detail });

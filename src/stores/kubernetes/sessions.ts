@@ -156,7 +156,7 @@ class KubernetesSessionStore implements SessionStore {
     } catch (thrown) {
       const error = fromFault(thrown);
       if (statuses.includes(error.status)) return undefined;
-      throw storeUnavailable(error.summary);
+      throw storeUnavailable(error.summary, undefined, error);
     }
   }
 }
