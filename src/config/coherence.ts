@@ -72,7 +72,7 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
 
 /** What does not go together within one server. @param pods whether its children are pods. */
 export function checkServer(
-  { pod, forgejo, env, maxLifetime, startTimeout }: ServerSpec,
+  { pod, pool, forgejo, env, maxLifetime, startTimeout }: ServerSpec,
   pods: boolean,
 ): { readonly path: string[]; readonly what: string }[] {
   const problems: { path: string[]; what: string }[] = [];
@@ -85,6 +85,7 @@ export function checkServer(
       what: 'is needed with backend.kind pod: the image that has the child',
     });
   }
+  if (pool.max < pool.min) problems.push({ path: ['pool', 'max'], what: 'must be at least pool.min' });
   for (const variable of [forgejo.urlEnv, ...forgejo.tokenEnv]) {
     if (Object.hasOwn(env, variable)) {
       problems.push({ path: ['env', variable], what: 'must not be set: the gateway sets it for every session' });

@@ -275,6 +275,9 @@ const operator = z.strictObject({
     .describe('One that could not renew for this long stops by itself; at least 2 s shorter than leaseDuration.'),
   retryPeriod: duration({ min: 0.1 }).prefault('2s').describe('Time between two renewals.'),
   workers: integer({ min: 1, max: 64 }).prefault(8).describe('Sessions, and pods, that are worked on at once.'),
+  maxWarmPods: integer({ min: 0, max: 10_000 })
+    .prefault(50)
+    .describe('Pods of all pools together, at most: what waits for sessions must leave room for them.'),
   certificateSecret: label()
     .optional()
     .describe(

@@ -20,6 +20,7 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
       fieldPath: '.launcherImage',
     },
   ],
+  pool: [{ rule: '!has(self.max) || self.max >= self.min', message: 'must be at least min', fieldPath: '.max' }],
   'pod.requests': [quantities('requests')],
   'pod.limits': [quantities('limits')],
 };
@@ -44,6 +45,7 @@ const DESCRIBED: Readonly<Record<string, string>> = {
   'pod.image': 'The child image, by digest where possible.',
   'pod.userNamespaces':
     'Runs the pod in a user namespace of its own: "auto", "on" or "off", in quotes. `auto`: where a test pod proves that the cluster can.',
+  pool: 'Pods that wait for a session, so that its start is a handshake away.',
   policy: 'What sessions may touch, at most: their users choose from it.',
 };
 

@@ -94,6 +94,13 @@ describe('the verdict on an MCPServer', () => {
         /^spec\.pod\.launcherImage: is needed/,
       ],
       [
+        'whose pool has less room than it must have pods',
+        'a',
+        { pool: { min: 3, max: 2 } },
+        'Invalid',
+        /^spec\.pool\.max: must be at least pool\.min/,
+      ],
+      [
         'that sets what the gateway sets',
         'a',
         { env: { FORGEJO_URL: 'x' } },
