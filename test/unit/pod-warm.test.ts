@@ -133,6 +133,16 @@ describe('which pods can be taken', () => {
     expect(takes(pod, { userNamespace: true })).to.equal(false);
   });
 
+  it('one that has a user namespace, where they are used as far as the cluster can; and none without, where it can', () => {
+    const auto = server({ pod: { userNamespaces: 'auto' } });
+    const made = (userNamespace: boolean): any =>
+      running(warmManifest({ ...COMMON, name: warmName(), server: auto, userNamespace }));
+    expect(takes(made(true), { server: auto, userNamespace: false })).to.equal(true);
+    expect(takes(made(true), { server: auto, userNamespace: true })).to.equal(true);
+    expect(takes(made(false), { server: auto, userNamespace: false })).to.equal(true);
+    expect(takes(made(false), { server: auto, userNamespace: true })).to.equal(false);
+  });
+
   it('none that has waited for so long that its own deadline would end the session', () => {
     expect(takes(running(), { wall: NOW + 2 * 3_600_000 - 1 })).to.equal(true);
     expect(takes(running(), { wall: NOW + 2 * 3_600_000 })).to.equal(false);

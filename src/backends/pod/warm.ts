@@ -43,6 +43,7 @@ export function warmManifest(
 /** What a gateway would have of a warm pod. */
 export interface Wanted {
   readonly server: ServerSpec;
+  /** Whether a pod that it makes would have one. */
   readonly userNamespace: boolean;
   /** Wall-clock milliseconds. */
   readonly wall: number;
@@ -50,15 +51,18 @@ export interface Wanted {
 
 /** Those that can be taken: the launcher runs, the address that the session's capability names is known, and nobody is about to remove them. */
 export function takeable(pods: Iterable<PodState>, { server, userNamespace, wall }: Wanted): PodState[] {
-  const [name, template] = [labelValue(server.name), templateOf(server, userNamespace)];
+  const name = labelValue(server.name);
+  // One that runs in a user namespace proves that the cluster can; one that does not is taken by none who know that it could.
+  const kinds = server.pod.userNamespaces === 'auto' ? [true, userNamespace] : [userNamespace];
+  const templates = new Map(kinds.map((kind) => [kind, templateOf(server, kind)]));
   const oldest = wall - WAITS_MOST * server.pool.maxAge * 1000;
   return [...pods].filter(
     (pod) =>
       pod.component === WARM &&
       pod.server === name &&
-      pod.template === template &&
-      // An API server that does not know `hostUsers` drops it without a word.
-      pod.userNamespace === userNamespace &&
+      pod.template !== undefined &&
+      // By what it is: an API server that does not know `hostUsers` drops it without a word.
+      pod.template === templates.get(pod.userNamespace) &&
       pod.createdAt > oldest &&
       isReady(pod),
   );
