@@ -42,7 +42,12 @@ export async function composeOperator(
   collectProcessMetrics(metrics);
   metrics.build.set({ version, node: process.version, backend: 'operator' }, 1);
   const kube = openCluster(backend.kubeconfig);
-  const ground = { servers: config.servers, mode: config.auth.mode, unknownRoutes: unknownAllowRoutes };
+  const ground = {
+    servers: config.servers,
+    mode: config.auth.mode,
+    perUser: own.perUser.enabled,
+    unknownRoutes: unknownAllowRoutes,
+  };
   const operator = new Operator({
     kube,
     clock,

@@ -120,6 +120,14 @@ const pod = z.strictObject({
   launcherImage: text().optional().describe('The image that has the launcher, for `inject`.'),
 });
 
+const isolation = z.strictObject({
+  namespace: choice('Shared', 'PerUser')
+    .prefault('Shared')
+    .describe(
+      "Where sessions' pods are. `Shared`: in the sessions' namespace; `PerUser`: in one for each user, which the operator makes and removes (`operator.perUser`).",
+    ),
+});
+
 /** Everything that can be said of a server but its name. */
 export const serverSchema = z.strictObject({
   command: list(text())
@@ -133,6 +141,7 @@ export const serverSchema = z.strictObject({
   forgejo: forgejo.prefault({} as z.input<typeof forgejo>),
   policy: policy.prefault({}),
   pod: pod.prefault({}),
+  isolation: isolation.prefault({}),
   protocolEra: choice('auto', 'legacy', 'modern')
     .prefault('auto')
     .describe(

@@ -12,6 +12,11 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
         'must not set the variables of forgejo.urlEnv and forgejo.tokenEnv: the gateway sets them for every session',
       fieldPath: '.env',
     },
+    {
+      rule: "self.isolation.namespace != 'PerUser' || self.pod.imagePullSecrets.size() == 0",
+      message: 'must be empty with isolation.namespace PerUser: no Secret is in those namespaces',
+      fieldPath: '.pod.imagePullSecrets',
+    },
   ],
   pod: [
     {
@@ -44,6 +49,7 @@ const DESCRIBED: Readonly<Record<string, string>> = {
   'pod.image': 'The child image, by digest where possible.',
   'pod.userNamespaces':
     'Runs the pod in a user namespace of its own: "auto", "on" or "off", in quotes. `auto`: where a test pod proves that the cluster can.',
+  isolation: 'How sessions are kept apart.',
   policy: 'What sessions may touch, at most: their users choose from it.',
 };
 

@@ -18,6 +18,7 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
       tokenEnv: ['FORGEJO_ACCESS_TOKEN'],
       insecureAllowSiteAdmins: false,
     },
+    isolation: { namespace: 'Shared' },
     policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
     protocolEra: 'auto',
     idleTimeout: 300,
