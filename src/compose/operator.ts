@@ -43,7 +43,12 @@ export async function composeOperator(
   collectProcessMetrics(metrics);
   metrics.build.set({ version, node: process.version, backend: 'operator' }, 1);
   const kube = openCluster(backend.kubeconfig);
-  const ground = { servers: config.servers, mode: config.auth.mode, unknownRoutes: unknownAllowRoutes };
+  const ground = {
+    servers: config.servers,
+    mode: config.auth.mode,
+    perUser: own.perUser.enabled,
+    unknownRoutes: unknownAllowRoutes,
+  };
   const identity = operatorName();
   const { pools, stop: stopPools } = openPools(config, ground, kube, identity, log);
   const operator = new Operator({

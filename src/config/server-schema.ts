@@ -138,6 +138,14 @@ const pool = z.strictObject({
     .describe('A pod that nobody took for about this long is replaced by a new one.'),
 });
 
+const isolation = z.strictObject({
+  namespace: choice('Shared', 'PerUser')
+    .prefault('Shared')
+    .describe(
+      "Where sessions' pods are. `Shared`: in the sessions' namespace; `PerUser`: in one for each user, which the operator makes and removes (`operator.perUser`).",
+    ),
+});
+
 /** Everything that can be said of a server but its name. */
 export const serverSchema = z.strictObject({
   command: list(text())
@@ -152,6 +160,7 @@ export const serverSchema = z.strictObject({
   policy: policy.prefault({}),
   pod: pod.prefault({}),
   pool: pool.prefault({}),
+  isolation: isolation.prefault({}),
   protocolEra: choice('auto', 'legacy', 'modern')
     .prefault('auto')
     .describe(

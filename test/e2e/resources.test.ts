@@ -219,6 +219,16 @@ describe('the custom resources on a cluster', function () {
       ['with a pool of less than no pod', { pool: { min: -1 } }, /spec\.pool\.min: .*greater than or equal to 0/],
       ['with a pool of too many', { pool: { max: 1_001 } }, /spec\.pool\.max: .*less than or equal to 1000/],
       ['whose pool has less room than pods', { pool: { min: 3, max: 2 } }, /spec\.pool\.max: .*must be at least min/],
+      [
+        'with a pool and a namespace for each user',
+        { pool: { min: 1 }, isolation: { namespace: 'PerUser' } },
+        /spec\.pool: .*cannot be with isolation\.namespace PerUser/,
+      ],
+      [
+        'with room for a pool and a namespace for each user',
+        { pool: { max: 1 }, isolation: { namespace: 'PerUser' } },
+        /spec\.pool: .*cannot be with isolation\.namespace PerUser/,
+      ],
       ['with user namespaces of YAML 1.1', pod({ userNamespaces: true }), /must be of type string/],
     ];
     for (const [why, spec, says] of cases) {

@@ -19,6 +19,7 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
       insecureAllowSiteAdmins: false,
     },
     pool: { min: 0, max: 0, maxAge: 3_600 },
+    isolation: { namespace: 'Shared' },
     policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
     protocolEra: 'auto',
     idleTimeout: 300,
