@@ -136,7 +136,9 @@ describe('the verdict on an MCPServer', () => {
       .that.matches(/^spec\.pod\.imagePullSecrets: must be empty/);
     const pooled = judgeServer('a', spec({ ...wants, pool: { max: 1 } }), { ...ground, perUser: true });
     expect(pooled).to.include({ refusal: 'Invalid' });
-    expect((pooled as { message: string }).message).to.match(/^spec\.pool: cannot be with isolation\.namespace "PerUser"/);
+    expect((pooled as { message: string }).message).to.match(
+      /^spec\.pool: cannot be with isolation\.namespace "PerUser"/,
+    );
   });
 
   for (const [why, name, more, refusal, says] of refusals) {
