@@ -50,7 +50,7 @@ export async function composeOperator(
     unknownRoutes: unknownAllowRoutes,
   };
   const identity = operatorName();
-  const { pools, stop: stopPools } = openPools(config, ground, kube, identity, log);
+  const pools = openPools(config, ground, kube, identity, log);
   const operator = new Operator({
     kube,
     clock,
@@ -64,7 +64,7 @@ export async function composeOperator(
     workers: own.workers,
     lease: { name: own.lease, duration: own.leaseDuration, deadline: own.renewDeadline, retry: own.retryPeriod },
     certificateSecret: own.certificateSecret,
-    pools,
+    pools: pools.options,
     configured: new Map(config.servers.map((server) => [server.name, timesOf(server)])),
     validate: (name, spec) => {
       const verdict = judgeServer(name, spec, ground);
@@ -110,7 +110,7 @@ export async function composeOperator(
     async stop() {
       probe.stop();
       await operator.stop();
-      await stopPools();
+      await pools.stop();
       await listener.close(0);
       await kube.close();
     },

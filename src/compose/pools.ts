@@ -16,7 +16,7 @@ import type { Logger } from '../telemetry/log';
 const STOP_MS = 5_000;
 
 export interface OpenedPools {
-  readonly pools: Omit<PoolsOptions, 'run'>;
+  readonly options: Omit<PoolsOptions, 'run'>;
   /** Resolves when nothing of it runs any more. Never rejects. */
   stop(): Promise<void>;
 }
@@ -38,7 +38,7 @@ export function openPools(
   const pods = new Pods({ ...common, kube, ...(owner === undefined ? {} : { owner }) });
   const userNamespaces = new UserNamespaces({ ...common, pods, stopped: stopped.signal });
   return {
-    pools: {
+    options: {
       maxPods: operator.maxWarmPods,
       configured: servers,
       resolve: (name, spec) => {

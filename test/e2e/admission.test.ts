@@ -580,7 +580,7 @@ describe('the admission policy of an install', () => {
         patch(...claimPatch(uid, { session, user: 'u', run: 'gateway-1', owner, linkKey: 'k1' }));
       const answers = await Promise.all(['b', 'c', 'd'].map((digit) => take(digit.repeat(40))));
       expect(answers.map(({ status }) => status).sort()).to.deep.equal([200, 422, 422]);
-      const claimed = answers.find(({ status }) => status === 200)?.body as any;
+      const claimed = answers.find(({ status }) => status === 200)?.body;
       expect(claimed.metadata.labels['app.kubernetes.io/component']).to.equal('session');
       expect(claimed.metadata.ownerReferences).to.deep.equal([owner]);
       for (const lost of answers.filter(({ status }) => status === 422))
