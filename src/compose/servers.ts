@@ -27,12 +27,13 @@ export interface CatalogOptions {
 
 /** Resolves once all servers are known. @throws AppError `BACKEND_UNAVAILABLE` where the cluster does not tell. */
 export async function openCatalog({ config, kube, log, clock, signal }: CatalogOptions): Promise<OpenedCatalog> {
-  const { servers, auth, backend } = config;
+  const { servers, auth, backend, operator } = config;
   const namespace = backend.serversNamespace;
   if (kube === undefined || backend.kind !== 'pod' || namespace === undefined) {
     return { catalog: new StaticCatalog(servers), stop: async () => undefined };
   }
-  const ground = { servers, mode: auth.mode, unknownRoutes: unknownAllowRoutes };
+  const perUser = operator.perUser.enabled;
+  const ground = { servers, mode: auth.mode, perUser, unknownRoutes: unknownAllowRoutes };
   const catalog = new ClusterCatalog({ kube, clock, log, namespace, ground });
   try {
     await catalog.synced(AbortSignal.any([signal, AbortSignal.timeout(SYNC_MS)]));

@@ -18,6 +18,7 @@ import {
   origin,
   path,
   text,
+  texts,
 } from './fields';
 import { serverName } from './server-schema';
 
@@ -265,6 +266,28 @@ const replicas = z.strictObject({
     ),
 });
 
+const perUser = z.strictObject({
+  enabled: boolean()
+    .prefault(false)
+    .describe(
+      'Lets servers have a namespace for each user (`isolation.namespace` `PerUser`): the operator makes them.',
+    ),
+  owner: text()
+    .optional()
+    .describe('A ClusterRole that owns these namespaces: they go with it. Needed with `enabled`.'),
+  idle: duration({ min: 1 })
+    .prefault('10m')
+    .describe('A namespace in which no session has had a pod for this long is removed, with all that is in it.'),
+  labels: texts()
+    .prefault({})
+    .describe('Further labels of these namespaces. Their Pod Security level is always `restricted`.'),
+  objects: list(z.record(z.string(), z.unknown(), { error: 'must be a map' }).meta({ 'x-type': 'map' }))
+    .prefault([])
+    .describe(
+      'What each of these namespaces has, as manifests without a namespace, made from the first to the last before any session is let in: RoleBindings, NetworkPolicies, a ResourceQuota, a LimitRange.',
+    ),
+});
+
 const operator = z.strictObject({
   namespace: label()
     .optional()
@@ -282,11 +305,15 @@ const operator = z.strictObject({
     .describe('One that could not renew for this long stops by itself; at least 2 s shorter than leaseDuration.'),
   retryPeriod: duration({ min: 0.1 }).prefault('2s').describe('Time between two renewals.'),
   workers: integer({ min: 1, max: 64 }).prefault(8).describe('Sessions, and pods, that are worked on at once.'),
+  maxWarmPods: integer({ min: 0, max: 10_000 })
+    .prefault(50)
+    .describe('Pods of all pools together, at most: what waits for sessions must leave room for them.'),
   certificateSecret: label()
     .optional()
     .describe(
       'A Secret of that namespace, which must be there, for the certificates with which gateways believe each other; the operator makes and rotates them. Without it none are made.',
     ),
+  perUser: perUser.prefault({}),
 });
 
 /** The whole configuration but `server`, `servers` and the files of `serversDir`. */

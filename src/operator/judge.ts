@@ -5,6 +5,7 @@
 import type { EndReason } from '../sessions/ports';
 import { isReplicaName } from '../peers/names';
 import type { PodFacts, ServerTimes, SessionFacts } from './facts';
+import { isOperatorName } from './names';
 
 export type SessionVerdict =
   /** `again`: milliseconds after which to look again; none: an event will tell. */
@@ -98,6 +99,7 @@ export function isClaimed(pod: PodFacts, session: SessionFacts | undefined): boo
  */
 export function orphanIn(sight: PodSight): number | undefined {
   const { pod, session, times, makerLives, holderLives, unclaimedFor } = sight;
+  if (!pod.deleting && pod.component === 'canary' && isOperatorName(pod.run)) return CANARY_MS - unclaimedFor;
   // A gateway that records its sessions in a file of its own has no Lease, and its pods no session here: they are its own business.
   if (pod.deleting || !isReplicaName(pod.run)) return undefined;
   if (pod.component === 'canary') return (makerLives ? CANARY_MS : NOBODY_MS) - unclaimedFor;

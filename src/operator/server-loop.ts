@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Condition, MCPServerCondition, MCPServerStatus } from '../resources/server';
 import type { ServerFacts } from './facts';
+import type { Pools } from './pool/pools';
 import type { World } from './world';
 
 /** Milliseconds between an event of a session and the counts of its server being written: a burst of sessions is one write. */
@@ -22,6 +23,7 @@ export type Validate = (name: string, spec: Readonly<Record<string, unknown>>) =
 export async function reconcileServer(
   world: World,
   validate: Validate,
+  pools: Pick<Pools, 'counts'>,
   name: string,
   signal: AbortSignal,
 ): Promise<number | undefined> {
@@ -31,13 +33,16 @@ export async function reconcileServer(
   // Counts of what is not known yet would be wrong.
   if (!sessions.isSynced) return COUNT_MS;
   const said = conditions(server, validate(name, server.spec), replicas.living(install), new Date(clock.wall()));
-  const status: MCPServerStatus = {
+  const { ready, desired } = pools.counts(name) ?? {};
+  const status = {
     observedGeneration: server.generation,
     conditions: said,
     sessions: counts(world, name),
+    // What is null in a merge patch is taken away.
+    pool: ready === undefined || desired === undefined ? null : { ready, desired },
   };
-  const { observedGeneration, conditions: present, sessions: counted } = server.status;
-  if (isDeepStrictEqual(status, { observedGeneration, conditions: present, sessions: counted })) return undefined;
+  const { observedGeneration, conditions: present, sessions: counted, pool = null } = server.status;
+  if (isDeepStrictEqual(status, { observedGeneration, conditions: present, sessions: counted, pool })) return undefined;
   const isDone = await world.write(
     (limits) => world.serverObjects.patchStatus(name, status, server.resourceVersion, limits),
     signal,

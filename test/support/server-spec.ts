@@ -18,6 +18,8 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
       tokenEnv: ['FORGEJO_ACCESS_TOKEN'],
       insecureAllowSiteAdmins: false,
     },
+    pool: { min: 0, max: 0, maxAge: 3_600 },
+    isolation: { namespace: 'Shared' },
     policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
     protocolEra: 'auto',
     idleTimeout: 300,

@@ -101,11 +101,15 @@ app.kubernetes.io/component: {{ .component }}
 {{- toYaml (merge $own (default dict .extra) .root.Values.commonLabels) -}}
 {{- end -}}
 
-{{/* The labels that the gateway gives a session's pod: src/backends/pod/names.ts. */}}
-{{- define "fmo.sessionLabels" -}}
-app.kubernetes.io/managed-by: forgejo-mcp-operator
-app.kubernetes.io/instance: {{ include "fmo.install" . }}
-app.kubernetes.io/component: session
+{{/* Selects pods of sessions, and those that wait for one: src/backends/pod/manifest.ts. */}}
+{{- define "fmo.sessionPods" -}}
+matchLabels:
+  app.kubernetes.io/managed-by: forgejo-mcp-operator
+  app.kubernetes.io/instance: {{ include "fmo.install" . }}
+matchExpressions:
+  - key: app.kubernetes.io/component
+    operator: In
+    values: [session, warm]
 {{- end -}}
 
 {{- define "fmo.image" -}}

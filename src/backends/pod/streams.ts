@@ -7,6 +7,7 @@ import { openAttach } from './attach';
 import { isFinal } from './ending';
 import { CONTAINER } from './names';
 import type { SealedLinkOptions } from './sealed/link';
+import type { TakeOutcome } from './taker';
 import type { AttachTransport, TransportClosed } from './transport';
 import type { PodWatch } from './watch';
 
@@ -27,6 +28,8 @@ export interface PodBackendObserver {
   attachBroken(): void;
   /** Another stream carries the session again. */
   attachRestored(seconds: number): void;
+  /** A start of a server that has a pool looked there for a pod. */
+  taken?(server: string, outcome: TakeOutcome): void;
 }
 
 export interface PodStreamsOptions {
