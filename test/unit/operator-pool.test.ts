@@ -173,6 +173,9 @@ describe('expectations of pods', () => {
     expectations.made('made');
     expectations.listed(new Set(['shown']), 1_000);
     expect(expectations.count('s'), 'it may still be made').to.equal(1);
+    expect(expectations.overdue('s', CREATE_LOST_MS - 1)).to.equal(false);
+    expect(expectations.overdue('s', CREATE_LOST_MS)).to.equal(true);
+    expect(expectations.overdue('other', CREATE_LOST_MS)).to.equal(false);
     expectations.listed(new Set(), CREATE_LOST_MS);
     expect(expectations.count('s')).to.equal(0);
   });

@@ -1,7 +1,9 @@
 /** Pools as the operator keeps them: real loops, caches and election, against objects in memory, with caches that lag behind and answers that are lost. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { claimPatch } from '../../src/backends/pod/warm';
+import { warmName } from '../../src/backends/pod/names';
+import { claimPatch, warmManifest } from '../../src/backends/pod/warm';
+import type { ServerSpec } from '../../src/config/server';
 import { serverSpec } from '../support/server-spec';
 import { json, status } from '../support/fake-api';
 import type { Stored } from '../support/fake-cluster';
@@ -9,6 +11,7 @@ import {
   anMCPServer,
   anMCPSession,
   AT,
+  INSTALL,
   operatorBench,
   type OperatorBench,
   sessionName,
@@ -17,6 +20,15 @@ import {
 
 const MINUTE = 60_000;
 const WARM = 'app.kubernetes.io/component';
+
+const resolved = (name: string, { pool, pod, paused }: Readonly<Record<string, unknown>>): ServerSpec =>
+  serverSpec({
+    name,
+    startTimeout: 60,
+    pool: { min: 0, max: 0, maxAge: 3_600, ...(pool as object) },
+    pod: pod as object,
+    paused: paused === true,
+  });
 
 describe('the operator’s pools', function () {
   this.timeout(60_000);
@@ -40,16 +52,7 @@ describe('the operator’s pools', function () {
     bench = await operatorBench({
       pools: {
         maxPods: 12,
-        resolve: (name, { pool, pod, isRefused, paused }) =>
-          isRefused === true
-            ? undefined
-            : serverSpec({
-                name,
-                startTimeout: 60,
-                pool: { min: 0, max: 0, maxAge: 3_600, ...(pool as object) },
-                pod: pod as object,
-                paused: paused === true,
-              }),
+        resolve: (name, spec) => (spec.isRefused === true ? undefined : resolved(name, spec)),
       },
     });
     bench.cluster.before = (call, response) => {
@@ -94,7 +97,7 @@ describe('the operator’s pools', function () {
   const pool = (settings: object, name = 's', pod: object = {}, more: object = {}): void => {
     const generation = Number(bench.cluster.get(`${AT.servers}/${name}`)?.metadata.generation ?? 0) + 1;
     const server = anMCPServer(name, { pool: settings, pod, ...more });
-    const { status: before } = bench.cluster.get(`${AT.servers}/${name}`) ?? {};
+    const before: unknown = bench.cluster.get(`${AT.servers}/${name}`)?.status;
     bench.cluster.put(AT.servers, { ...server, metadata: { ...server.metadata, generation }, status: before });
   };
   const start = async (): Promise<void> => {
@@ -193,6 +196,46 @@ describe('the operator’s pools', function () {
     await bench.pass(6 * MINUTE);
     expect(warm()).to.have.length(4);
     expect(most.get('s')).to.equal(4);
+  });
+
+  it('are counted live before they are filled: what another leader has made is there, though no watch has told of it', async () => {
+    refuse = () => 'refused';
+    pool({ min: 4, max: 4 });
+    await start();
+    bench.cluster.deaf = true;
+    for (let i = 0; i < 4; i++) {
+      const common = { name: warmName(), namespace: SESSIONS_NAMESPACE, install: INSTALL, run: 'operator-2' };
+      const pod = warmManifest({
+        ...common,
+        server: resolved('s', { pool: { min: 4, max: 4 } }),
+        userNamespace: false,
+      });
+      const creationTimestamp = new Date(bench.clock.wall()).toISOString();
+      const metadata = { ...pod.metadata, creationTimestamp };
+      bench.cluster.put(AT.pods, { ...pod, metadata, status: { phase: 'Running', podIP: '10.0.0.9' } });
+    }
+    refuse = undefined;
+    await bench.pass(MINUTE);
+    expect([warm().length, made.length]).to.deep.equal([4, 0]);
+  });
+
+  it('wait for a pod that may be made yet, for as long as it may, and ask for another when it cannot be any more', async () => {
+    refuse = () => 'late';
+    pool({ min: 1, max: 1 });
+    await start();
+    await bench.pass(MINUTE);
+    expect(pending, 'asked for once').to.have.length(1);
+    refuse = undefined;
+    store(pending.splice(0)[0]);
+    await bench.pass(2.5 * MINUTE);
+    expect([warm().length, made.length]).to.deep.equal([1, 1]);
+    refuse = () => 'late';
+    bench.cluster.remove(`${AT.pods}/${made[0]}`);
+    await bench.pass(MINUTE);
+    expect(pending).to.have.length(1);
+    refuse = undefined;
+    await bench.pass(3 * MINUTE);
+    expect(warm()).to.have.length(1);
   });
 
   it('never have one too many, with caches that lag behind, answers that are lost, and pods that are taken all the time', async () => {

@@ -42,6 +42,11 @@ export class Expectations {
     return [...this.#expected.values()].filter((one) => one.server === server).length;
   }
 
+  /** Whether one of a server's is waited for in vain: a live list tells which. */
+  overdue(server: string, now: number): boolean {
+    return [...this.#expected.values()].some((one) => one.server === server && now - one.at >= CREATE_LOST_MS);
+  }
+
   /**
    * A live list has shown these pods, that were there after all whose names were expected before `now`. What the API said that it made and is not among them
    * waits no more, and neither does what was asked for long ago.

@@ -116,7 +116,8 @@ export class Pools {
     const known = [...pods.all()].filter((pod): pod is Waiting => pod.warm !== undefined);
     let next = plan(this.#sight(key, goal, known));
     // Only a live list says how many there are: a cache that lags behind must not make one too many.
-    if (next.create > 0) next = plan(this.#sight(key, goal, await this.#list(signal)));
+    if (next.create > 0 || this.#expectations.overdue(key, clock.now()))
+      next = plan(this.#sight(key, goal, await this.#list(signal)));
     this.#tell(key, goal, next);
     const isDone = await this.#carryOut(key, goal, next, signal);
     if (goal === undefined) {
