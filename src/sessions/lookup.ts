@@ -14,6 +14,9 @@ import * as refusals from './refusals';
 import type { Session } from './session';
 import type { Table } from './table';
 
+/** Milliseconds by which a read may have begun before it was asked for. Nobody can have heard of a session that was not recorded by then. */
+const SAME_MOMENT_MS = 10;
+
 export interface LookupOptions {
   readonly table: Table;
   readonly ledger: Ledger;
@@ -38,6 +41,11 @@ export class Lookup {
   readonly #options: LookupOptions;
   /** Those that are being brought back from their records. */
   readonly #reviving = new Map<string, Promise<Session>>();
+  /** Records that are being read, and since when. */
+  readonly #reading = new Map<
+    string,
+    { readonly began: number; readonly record: Promise<SessionRecord | undefined> }
+  >();
 
   constructor(options: LookupOptions) {
     this.#options = options;
@@ -103,10 +111,10 @@ export class Lookup {
    * A session that this process does not have: another one has it or had it, or it has ended. Which of them only the store can tell (503 when it cannot).
    */
   async #revive(auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
-    const { ids, ledger, table, clock } = this.#options;
+    const { ids, table, clock } = this.#options;
     if (!ids.verify(id)) throw refusals.unknown();
     const name = sessionName(id);
-    const record = await ledger.live(name);
+    const record = await this.#read(name);
     const meanwhile = table.byId(id);
     if (meanwhile !== undefined && !meanwhile.isElsewhere) return meanwhile;
     if (record === undefined || isExpired(record, clock.wall())) throw this.#endedNow();
@@ -119,6 +127,21 @@ export class Lookup {
     const reviving = this.#claim(record, bearer, server, id).finally(() => this.#reviving.delete(name));
     this.#reviving.set(name, reviving);
     return reviving;
+  }
+
+  /** A live read, which all share that ask at the same moment: many may wait for the same session. */
+  #read(name: string): Promise<SessionRecord | undefined> {
+    const { ledger, clock } = this.#options;
+    const began = clock.now();
+    const running = this.#reading.get(name);
+    if (running !== undefined && began - running.began <= SAME_MOMENT_MS) return running.record;
+    const reading = { began, record: ledger.live(name) };
+    this.#reading.set(name, reading);
+    const done = (): void => {
+      if (this.#reading.get(name) === reading) this.#reading.delete(name);
+    };
+    reading.record.then(done, done);
+    return reading.record;
   }
 
   /** @throws HeldElsewhere where somebody who lives has the session. */

@@ -285,6 +285,41 @@ describe('sessions whose child goes on elsewhere', () => {
     expect([a.discarded, only().alive]).to.deep.equal([[], true]);
   });
 
+  it('are looked up once for all who ask at the same moment, and anew a moment later', async () => {
+    const id = await a.open();
+    let reads = 0;
+    const get = b.store.get.bind(b.store);
+    b.store.get = (name) => {
+      reads += 1;
+      return get(name);
+    };
+    const asked = await Promise.all([...Array(100).keys()].map(() => refusal(b.ask(id))));
+    expect(new Set(asked.map((thrown) => (thrown as any).holder))).to.deep.equal(new Set(['a']));
+    expect(reads).to.equal(1);
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    expect(reads).to.equal(2);
+  });
+
+  it('are not told of by a read that is older than that: it may be slow', async () => {
+    const id = await a.open();
+    const get = b.store.get.bind(b.store);
+    let go = (): void => undefined;
+    b.store.get = async (name) => {
+      const record = await get(name);
+      await new Promise<void>((resolve) => (go = resolve));
+      return record;
+    };
+    const slow = b.ask(id);
+    await settle();
+    b.store.get = get;
+    world.clock.advance(50);
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    go();
+    expect(await slow, 'it is here by then').to.equal(2);
+  });
+
   it('stay with a holder that is sure again and finds them its own; it reads that once', async () => {
     const id = await a.open();
     let reads = 0;

@@ -26,8 +26,9 @@ export interface Elsewhere {
    * Waits before the record is read again: until a gateway that is dead is known to be, or one that stops has given the session up. Resolves with false when
    * that has taken too long since `began`, or the client is gone.
    * @param began monotonic milliseconds; see {@link Elsewhere.now}.
+   * @param session all that wait for the same one go on together; alone without it.
    */
-  wait(res: Outgoing, began: number): Promise<boolean>;
+  wait(res: Outgoing, began: number, session?: string): Promise<boolean>;
   /** Monotonic milliseconds. */
   now(): number;
 }
@@ -64,7 +65,7 @@ export async function wherever(options: McpOptions, request: Request, serve: () 
         ? elsewhere.send(req, res, exchange, thrown, textOf(request.body))
         : handOver(options, request, thrown);
       if ((await sent) === 'done') return;
-      if (!(await elsewhere.wait(res, began))) throw thrown;
+      if (!(await elsewhere.wait(res, began, isHeld ? thrown.session : undefined))) throw thrown;
     }
   }
 }
