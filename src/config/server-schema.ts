@@ -163,6 +163,11 @@ export const serverSchema = z.strictObject({
       'The child keeps something that another one could not take over: the session ends where it would otherwise be woken on a new child.',
     ),
   paused: boolean().prefault(false).describe('No new sessions of this server are opened; those that are open go on.'),
+  drain: boolean()
+    .prefault(false)
+    .describe(
+      'No new sessions of this server are opened, and those that there are end: at once, or when their calls are answered, within `stop.drainTimeout`.',
+    ),
 });
 
 /** The name of a server: its path is `/servers/<name>/mcp`. */

@@ -16,6 +16,8 @@ export const LABELS = {
   session: `${LABEL_PREFIX}/session`,
   /** An opaque digest of the user. */
   user: `${LABEL_PREFIX}/user`,
+  /** The user's id at the forge. */
+  userId: `${LABEL_PREFIX}/user-id`,
   /** Which run of which gateway made the object; another run's pods are orphans. */
   run: `${LABEL_PREFIX}/run`,
 } as const;

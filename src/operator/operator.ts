@@ -121,7 +121,12 @@ export class Operator {
       const session = POD_NAME.exec(name)?.[1];
       if (session !== undefined) this.#queues?.sessions.add(session);
     });
-    servers.follow((name) => this.#queues?.servers.add(name));
+    servers.follow((name, server) => {
+      this.#queues?.servers.add(name);
+      if (server === 'gone' || !server.times.drain) return;
+      // Gateways end the sessions that they hold; of the others nothing else would tell.
+      for (const session of sessions.all()) if (session.server === name) this.#queues?.sessions.add(session.name);
+    });
 
     this.#election = new LeaderElection({
       lease: new Lease({ kube, clock, namespace, name: lease.name, holder: identity, duration: lease.duration }),

@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { EndReason, SessionChange, SessionRecord, SessionStore } from './ports';
-import { moved } from './refusals';
+import { ended, moved } from './refusals';
 import { within } from './within';
 
 /** Milliseconds for one call of the store. */
@@ -20,6 +20,12 @@ type Change =
   | { readonly kind: 'end'; readonly reason: EndReason; readonly at: number }
   | { readonly kind: 'update'; readonly change: SessionChange };
 
+/**
+ * Told of a session of which nothing can be recorded any more.
+ * @param ended why it has ended; undefined where it lives, and is another process's.
+ */
+type Lost = (name: string, ended: EndReason | undefined) => void;
+
 export class Ledger {
   readonly #store: SessionStore;
   readonly #clock: Clock;
@@ -31,10 +37,9 @@ export class Ledger {
   #pause = RETRY_FIRST_MS;
   readonly #over = new AbortController();
 
-  readonly #lost: (name: string) => void;
+  readonly #lost: Lost;
 
-  /** @param lost told of a session of which nothing can be recorded any more: it has ended, or is another process's. */
-  constructor(store: SessionStore, clock: Clock, lost: (name: string) => void = () => undefined) {
+  constructor(store: SessionStore, clock: Clock, lost: Lost = () => undefined) {
     this.#store = store;
     this.#clock = clock;
     this.#lost = lost;
@@ -90,8 +95,14 @@ export class Ledger {
     if (before !== undefined && this.#waiting.get(name) === before && before.kind === 'update')
       this.#waiting.delete(name);
     if (isOurs) return;
-    this.#lost(name);
-    throw moved();
+    throw (await this.#lose(name)) ? ended() : moved();
+  }
+
+  /** Looks whether a session is this process's own still, because somebody else seems to have changed its record. Rejects with `STORE_UNAVAILABLE`. */
+  async look(name: string, self: string): Promise<void> {
+    const record = await this.#deadline(this.#store.get(name));
+    if (record === undefined || record.state === 'ended') this.#lost(name, record?.endReason ?? 'removed');
+    else if (record.holder !== undefined && record.holder !== self) this.#lost(name, undefined);
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */
@@ -147,7 +158,15 @@ export class Ledger {
 
   async #apply(name: string, change: Change): Promise<void> {
     if (change.kind === 'end') await this.#store.end(name, change.reason, change.at);
-    else if (!(await this.#store.update(name, change.change))) this.#lost(name);
+    else if (!(await this.#store.update(name, change.change))) await this.#lose(name);
+  }
+
+  /** Says of a session that nothing more can be recorded of it. Resolves with whether it has ended. */
+  async #lose(name: string): Promise<boolean> {
+    const record = await this.#deadline(this.#store.get(name));
+    const isOver = record === undefined || record.state === 'ended';
+    this.#lost(name, isOver ? (record?.endReason ?? 'removed') : undefined);
+    return isOver;
   }
 
   #deadline<T>(work: Promise<T>): Promise<T> {

@@ -1,5 +1,5 @@
 /** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
-import type { AuthContext, Scope } from '../auth/context';
+import type { AuthContext, Scope, UserRef } from '../auth/context';
 import type {
   Answer,
   CallOptions,
@@ -32,6 +32,8 @@ export type EndReason =
   | 'revoked' // its grant is gone
   | 'user' // ended by its user on the page with the connections
   | 'stopped' // orderly stop of the gateway, of a session that cannot sleep
+  | 'drained' // its server is being emptied
+  | 'removed' // an administrator deleted its record
   | 'displaced' // slept, and was the oldest of too many
   | 'abandoned'; // left behind by an earlier run that did not stop in order
 
@@ -140,9 +142,29 @@ export interface SessionStore {
   /** Readiness. */
   check(): Promise<void>;
   close(): Promise<void>;
+  /** What is seen of the records of all processes; absent where no others share the store. */
+  readonly view?: SessionView;
   /** What this process has to see to itself; absent where an operator does. */
   readonly upkeep?: SessionUpkeep;
 }
+
+/** What is seen of the records that several processes share: late, but all of it in the order in which it was written. */
+export interface SessionView {
+  /** Begins to look, and resolves once all that was recorded before is seen. Rejects with `STORE_UNAVAILABLE` when `signal` aborts before; it goes on trying all the same. */
+  synced(signal: AbortSignal): Promise<void>;
+  /** Calls `listener` with the name of each record that has ended, is gone, or has another holder. Whoever must know how it stands reads it. */
+  onChange(listener: (name: string) => void): void;
+  /** The live sessions of a user, oldest first. */
+  ofUser(user: Pick<UserRef, 'issuer' | 'id'>): readonly SeenSession[];
+  /** Ends a session, whoever has it: its holder sees that, and ends its child. Who may end it the caller has checked. Rejects with `STORE_UNAVAILABLE`. */
+  end(name: string, reason: EndReason, at: number): Promise<void>;
+}
+
+/** What is kept of a record that was seen. */
+export type SeenSession = Pick<
+  SessionRecord,
+  'name' | 'server' | 'userIssuer' | 'userId' | 'grant' | 'state' | 'generation' | 'holder' | 'createdAt'
+>;
 
 /** What becomes of records of which no process thinks any more. */
 export interface SessionUpkeep {
@@ -223,7 +245,7 @@ export interface Sessions {
   /**
    * Mints an id, records, admits by the caps and spawns. The caller then dispatches `initialize` with `handle.call`.
    * A session whose `initialize` is answered with an error, or whose opener gave up, ends by itself.
-   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SERVER_PAUSED`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
+   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SERVER_PAUSED`, `SERVER_DRAINING`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
    */
   open(
     auth: AuthContext | undefined,

@@ -163,6 +163,8 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     discard: changes.shared?.discard ?? (async () => undefined),
     ...(changes.shared?.spawn === undefined ? {} : { spawn: changes.shared.spawn }),
     ...(changes.shared?.adopt === undefined ? {} : { adopt: changes.shared.adopt }),
+    drains: () => false,
+    drainTimeout: 20,
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,

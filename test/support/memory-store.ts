@@ -7,11 +7,47 @@ import type {
   SessionRecord,
   SessionStore,
   SessionUpkeep,
+  SessionView,
 } from '../../src/sessions/ports';
+
+/** Who follows the records that several processes share. */
+const followers = new WeakMap<Map<string, SessionRecord>, Set<(name: string) => void>>();
+
+/** What one process sees of them, at once. */
+class MemoryView implements SessionView {
+  readonly end: SessionView['end'];
+  readonly #self: string;
+  readonly #records: Map<string, SessionRecord>;
+
+  constructor(self: string, records: Map<string, SessionRecord>, end: SessionView['end']) {
+    this.end = end;
+    this.#self = self;
+    this.#records = records;
+    if (!followers.has(records)) followers.set(records, new Set());
+  }
+
+  async synced(): Promise<void> {
+    // All is seen at once.
+  }
+
+  onChange(listener: (name: string) => void): void {
+    followers.get(this.#records)?.add((name) => {
+      const record = this.#records.get(name);
+      if (record === undefined || record.state === 'ended' || record.holder !== this.#self) listener(name);
+    });
+  }
+
+  ofUser({ issuer, id }: { issuer: string; id: string }): readonly SessionRecord[] {
+    return [...this.#records.values()].filter(
+      ({ userIssuer, userId, state }) => userIssuer === issuer && userId === id && state !== 'ended',
+    );
+  }
+}
 
 export class MemoryStore implements SessionStore, SessionUpkeep {
   readonly upkeep = this;
   readonly records: Map<string, SessionRecord>;
+  readonly view?: SessionView;
   /** Set: every call fails. */
   down = false;
   readonly #self: string | undefined;
@@ -20,13 +56,25 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
   constructor(self?: string, records = new Map<string, SessionRecord>()) {
     this.#self = self;
     this.records = records;
+    if (self !== undefined) {
+      this.view = new MemoryView(self, records, async (name, reason, at) => {
+        this.#up();
+        this.#end((record) => record.name === name, reason, at);
+      });
+    }
+  }
+
+  /** As an administrator does it. */
+  remove(name: string): void {
+    this.records.delete(name);
+    this.#tell(name);
   }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
     this.#up();
     if (this.records.has(record.name)) throw new AppError('STORE_UNAVAILABLE', 'It is there already.');
     const own = { ...record, ...this.#held };
-    this.records.set(record.name, own);
+    this.#set(own);
     return own;
   }
 
@@ -41,7 +89,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     if (record === undefined || record.state === 'ended' || !this.#isOurs(record)) return false;
     const { child: before, holder: held, ...rest } = record;
     const now = child === undefined ? before : child;
-    this.records.set(name, {
+    this.#set({
       ...{ ...rest, ...change },
       ...(holder === null || held === undefined ? {} : { holder: held }),
       ...(now === undefined || now === null ? {} : { child: now }),
@@ -54,7 +102,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     const record = this.records.get(name);
     if (record === undefined || record.state === 'ended' || record.generation !== generation) return undefined;
     const claimed = { ...record, ...this.#held, generation: generation + 1 };
-    this.records.set(name, claimed);
+    this.#set(claimed);
     return claimed;
   }
 
@@ -69,7 +117,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     for (const record of this.records.values()) {
       if ((record.state !== 'active' && record.state !== 'starting') || record.remembered === undefined) continue;
       const { child: _gone, ...rest } = record;
-      this.records.set(record.name, { ...rest, state: 'hibernated', expiresAt });
+      this.#set({ ...rest, state: 'hibernated', expiresAt });
       hibernated += 1;
     }
     const abandoned = this.#end(({ state }) => state === 'active' || state === 'starting', 'abandoned', at);
@@ -98,6 +146,15 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.down = true;
   }
 
+  #set(record: SessionRecord): void {
+    this.records.set(record.name, record);
+    this.#tell(record.name);
+  }
+
+  #tell(name: string): void {
+    for (const follower of followers.get(this.records) ?? []) follower(name);
+  }
+
   get #held(): Partial<SessionRecord> {
     return this.#self === undefined ? {} : { holder: this.#self };
   }
@@ -108,7 +165,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
 
   #end(which: (record: SessionRecord) => boolean, endReason: EndReason, endedAt: number): number {
     const those = [...this.records.values()].filter((record) => record.state !== 'ended' && which(record));
-    for (const record of those) this.records.set(record.name, { ...record, state: 'ended', endedAt, endReason });
+    for (const record of those) this.#set({ ...record, state: 'ended', endedAt, endReason });
     return those.length;
   }
 

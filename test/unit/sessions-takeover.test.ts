@@ -134,6 +134,8 @@ class Member {
         },
         isAlive: async (holder) => world.living.has(holder),
       },
+      drains: () => false,
+      drainTimeout: 20,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 7_776_000,

@@ -1,5 +1,5 @@
 /** A session's record as an MCPSession, and back. Pure. */
-import { LABEL_PREFIX, LABELS } from '../../kube/labels';
+import { LABEL_PREFIX, LABELS, labelValue } from '../../kube/labels';
 import type { OwnerReference } from '../../kube/objects';
 import { API_VERSION, MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession, MCPSessionState, MCPSessionStatus } from '../../resources/session';
@@ -12,9 +12,10 @@ const STATES: Readonly<Record<RecordedState, MCPSessionState>> = {
   hibernated: 'Hibernated',
   ended: 'Ended',
 };
-const RECORDED = Object.fromEntries(Object.entries(STATES).map(([recorded, state]) => [state, recorded])) as Readonly<
-  Record<MCPSessionState, RecordedState>
->;
+/** A state, as the registry names it. */
+export const RECORDED = Object.fromEntries(
+  Object.entries(STATES).map(([recorded, state]) => [state, recorded]),
+) as Readonly<Record<MCPSessionState, RecordedState>>;
 
 /** The object of a new session. @param install a label's value. */
 export function sessionObject(record: SessionRecord, install: string, owners: readonly OwnerReference[]): MCPSession {
@@ -34,6 +35,8 @@ export function sessionObject(record: SessionRecord, install: string, owners: re
         [LABELS.server]: server,
         // Opaque: an administrator can end all sessions of one user by it, and nobody reads a login from it.
         [LABELS.user]: userLabel({ issuer: userIssuer, id: userId }),
+        // What people know of a user; with several forges there may be one of that id at each.
+        [LABELS.userId]: labelValue(userId),
       },
     },
     spec: { server, user: { issuer: userIssuer, id: userId }, client, mode },
