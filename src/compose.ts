@@ -119,7 +119,10 @@ async function build(
     if (config.auth.mode === 'bearer') return bearerIdentity(common);
     const records = openRecords(config, storePath, kube, clock);
     started.push(() => records.store.close());
-    const opened = await oauthIdentity({ ...common, catalog, records, log, sessions: () => registry });
+    const opened = await oauthIdentity({
+      ...{ ...common, catalog, records, log, self: holders.self, view: store.view },
+      sessions: () => registry,
+    });
     return { ...opened, close: () => opened.close().then(() => records.store.close()) };
   }
   const identity = await openIdentity();
