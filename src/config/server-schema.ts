@@ -156,7 +156,9 @@ export const serverSchema = z.strictObject({
     .describe('Time between end of input and SIGTERM, and between SIGTERM and SIGKILL.'),
   maxLineBytes: bytes({ min: 65_536 }).prefault('64Mi').describe('The longest message that the child may write.'),
   maxCallsInFlight: integer({ min: 1 }).prefault(64).describe('Calls that one session may have in flight.'),
-  maxSessions: integer({ min: 0 }).prefault(0).describe('Sessions of this server at once; 0: no limit of its own.'),
+  maxSessions: integer({ min: 0 })
+    .prefault(0)
+    .describe('Sessions of this server at once, at all gateways together; 0: no limit of its own.'),
   stateful: boolean()
     .prefault(false)
     .describe(

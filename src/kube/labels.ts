@@ -18,6 +18,8 @@ export const LABELS = {
   user: `${LABEL_PREFIX}/user`,
   /** The user's id at the forge. */
   userId: `${LABEL_PREFIX}/user-id`,
+  /** On sessions that have not ended: there may be a great many others. */
+  live: `${LABEL_PREFIX}/live`,
   /** Which run of which gateway made the object; another run's pods are orphans. */
   run: `${LABEL_PREFIX}/run`,
 } as const;

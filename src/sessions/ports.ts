@@ -27,6 +27,7 @@ export type EndReason =
   | 'oom'
   | 'killed'
   | 'lost' // pod deleted, evicted, or its link could not be restored
+  | 'refused' // there was no place for it: it never began
   | 'start-failed' // its child could not be started, or its opener went away before
   | 'initialize-failed'
   | 'revoked' // its grant is gone
@@ -100,6 +101,8 @@ export interface SessionRecord {
   readonly generation: number;
   /** The process that has it, in stores that several share; absent where none does. */
   readonly holder?: string;
+  /** It is within the caps, and counts against them for as long as it has a child; in stores that several processes share. */
+  readonly admitted?: boolean;
   /** The record's own identity, in stores that have one: what a child is to be removed with. */
   readonly uid?: string;
   readonly child?: ChildPlace;
@@ -115,7 +118,7 @@ export interface SessionRecord {
 
 /** What changes in a record while its session lives; `child` is taken out by a null, and so is `holder` by a process that gives the session up. */
 export type SessionChange = Partial<
-  Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt'> & {
+  Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt' | 'admitted'> & {
     readonly child: ChildPlace | null;
     readonly holder: null;
   }
@@ -156,15 +159,29 @@ export interface SessionView {
   onChange(listener: (name: string) => void): void;
   /** The live sessions of a user, oldest first. */
   ofUser(user: Pick<UserRef, 'issuer' | 'id'>): readonly SeenSession[];
+  /** The live records, as they were seen last. */
+  seen(): Iterable<SeenSession>;
+  /** Those that were seen to be opened in the last minute. */
+  opened(): Iterable<OpenedSession>;
+  /** Calls `listener` when a record was seen. */
+  onSeen(listener: () => void): void;
+  /** Reads the live records: all that is written before this is called is in them. Rejects with `STORE_UNAVAILABLE`. */
+  read(): Promise<Iterable<SeenSession>>;
   /** Ends a session, whoever has it: its holder sees that, and ends its child. Who may end it the caller has checked. Rejects with `STORE_UNAVAILABLE`. */
   end(name: string, reason: EndReason, at: number): Promise<void>;
 }
 
 /** What is kept of a record that was seen. */
-export type SeenSession = Pick<
+export interface SeenSession extends Pick<
   SessionRecord,
-  'name' | 'server' | 'userIssuer' | 'userId' | 'grant' | 'state' | 'generation' | 'holder' | 'createdAt'
->;
+  'name' | 'server' | 'userIssuer' | 'userId' | 'grant' | 'state' | 'generation' | 'holder' | 'admitted' | 'createdAt'
+> {
+  /** Of two writes, of whatever records, the later one has the higher. */
+  readonly order: bigint;
+}
+
+/** A session that was opened: it had a place, and may have ended. */
+export type OpenedSession = Pick<SessionRecord, 'name' | 'userIssuer' | 'userId' | 'createdAt'>;
 
 /** What becomes of records of which no process thinks any more. */
 export interface SessionUpkeep {

@@ -8,7 +8,7 @@ import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { boundOf, established } from './bound';
+import { established, recordOf } from './bound';
 import { displaced } from './crowd';
 import { depart } from './departure';
 import { Drain } from './drain';
@@ -79,7 +79,8 @@ export class Registry implements Sessions {
     });
     this.#sleep = new Sleep({
       ...common,
-      take: (session) => this.#places.take(session.auth, session.server, false),
+      take: (session) => this.#places.take(session.name, session.auth, session.server, false),
+      enter: (session, record) => this.#places.enter(session, false, record),
       hold: (session) => this.#places.hold(session.auth, session.server),
       refusal: () => (this.#stopping === undefined ? undefined : refusals.draining()),
       joined: (session, channel) => this.#look(session, channel),
@@ -199,18 +200,10 @@ export class Registry implements Sessions {
     if (server.paused) throw refusals.paused();
     signal.throwIfAborted();
     const began = this.#clock.now();
-    const place = this.#places.take(auth, server, true);
     const id = this.#options.ids.mint();
-    const record: SessionRecord = {
-      name: sessionName(id),
-      server: server.name,
-      userIssuer: auth.user.issuer,
-      userId: auth.user.id,
-      ...boundOf(auth),
-      state: 'starting',
-      generation: 1,
-      createdAt: this.#clock.wall(),
-    };
+    const name = sessionName(id);
+    const place = this.#places.take(name, auth, server, true);
+    const record = recordOf(name, server.name, auth, this.#clock.wall());
     const now = (): number => this.#clock.now();
     const session = new Session({
       ...{ record, auth, server, outlives, now, startedAt: began, state: 'starting' },
@@ -218,21 +211,28 @@ export class Registry implements Sessions {
     });
     session.place = place;
     this.#table.add(session);
+    let isRecorded = false;
+    let failed: EndReason = 'start-failed';
     const starting = {
       session,
       spawn: this.#options.spawn,
       clock: this.#clock,
       record: async () => {
-        session.record = await this.#ledger.insert(record);
+        await this.#places.enter(session, true, async () => {
+          isRecorded = true;
+          session.record = await this.#ledger.insert(record);
+          failed = 'refused';
+        });
+        failed = 'start-failed';
       },
       placed: (child: ChildPlace) => this.#ledger.write(session.name, { child }),
       up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
-      failed: () => this.#remove(session, session.startEnded ?? 'start-failed'),
+      failed: () => this.#remove(session, session.startEnded ?? failed),
     };
     try {
       return await start(starting, signal);
     } catch (thrown) {
-      this.#record(session, session.startEnded ?? 'start-failed');
+      if (isRecorded) this.#record(session, session.startEnded ?? failed);
       throw thrown;
     }
   }

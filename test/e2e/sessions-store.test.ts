@@ -41,6 +41,7 @@ describe('kubernetes session store', function () {
     const holder = randomBytes(8).toString('hex');
     sessionStoreContract({
       hasUpkeep: false,
+      hasView: true,
       open: async () => open(holder),
       reopen: async () => open(holder),
     });

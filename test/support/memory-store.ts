@@ -4,26 +4,44 @@ import type {
   EndReason,
   Recovered,
   SessionChange,
+  SeenSession,
   SessionRecord,
   SessionStore,
   SessionUpkeep,
   SessionView,
 } from '../../src/sessions/ports';
 
-/** Who follows the records that several processes share. */
-const followers = new WeakMap<Map<string, SessionRecord>, Set<(name: string) => void>>();
+/** What several processes that share records have in common: who follows them, and in which order they were written. */
+export class Common {
+  readonly followers = new Set<(name: string) => void>();
+  readonly orders = new Map<string, bigint>();
+  readonly opened = new Map<string, SessionRecord>();
+  order = 0n;
+}
+
+const commons = new WeakMap<Map<string, SessionRecord>, Common>();
+
+/** What belongs to these records. */
+export function commonOf(records: Map<string, SessionRecord>): Common {
+  const common = commons.get(records) ?? new Common();
+  commons.set(records, common);
+  return common;
+}
 
 /** What one process sees of them, at once. */
 class MemoryView implements SessionView {
   readonly end: SessionView['end'];
   readonly #self: string;
   readonly #records: Map<string, SessionRecord>;
+  readonly #common: Common;
+  readonly #up: () => void;
 
-  constructor(self: string, records: Map<string, SessionRecord>, end: SessionView['end']) {
+  constructor(self: string, records: Map<string, SessionRecord>, end: SessionView['end'], up: () => void) {
+    this.#up = up;
     this.end = end;
     this.#self = self;
     this.#records = records;
-    if (!followers.has(records)) followers.set(records, new Set());
+    this.#common = commonOf(records);
   }
 
   async synced(): Promise<void> {
@@ -31,16 +49,32 @@ class MemoryView implements SessionView {
   }
 
   onChange(listener: (name: string) => void): void {
-    followers.get(this.#records)?.add((name) => {
+    this.#common.followers.add((name) => {
       const record = this.#records.get(name);
       if (record === undefined || record.state === 'ended' || record.holder !== this.#self) listener(name);
     });
   }
 
-  ofUser({ issuer, id }: { issuer: string; id: string }): readonly SessionRecord[] {
-    return [...this.#records.values()].filter(
-      ({ userIssuer, userId, state }) => userIssuer === issuer && userId === id && state !== 'ended',
-    );
+  ofUser({ issuer, id }: { issuer: string; id: string }): readonly SeenSession[] {
+    return this.seen().filter(({ userIssuer, userId }) => userIssuer === issuer && userId === id);
+  }
+
+  seen(): readonly SeenSession[] {
+    const live = [...this.#records.values()].filter(({ state }) => state !== 'ended');
+    return live.map((record) => ({ ...record, order: this.#common.orders.get(record.name) ?? 0n }));
+  }
+
+  opened(): Iterable<SessionRecord> {
+    return this.#common.opened.values();
+  }
+
+  onSeen(listener: () => void): void {
+    this.#common.followers.add(listener);
+  }
+
+  async read(): Promise<readonly SeenSession[]> {
+    this.#up();
+    return this.seen();
   }
 }
 
@@ -57,10 +91,12 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.#self = self;
     this.records = records;
     if (self !== undefined) {
-      this.view = new MemoryView(self, records, async (name, reason, at) => {
-        this.#up();
+      const up = (): void => this.#up();
+      const end: SessionView['end'] = async (name, reason, at) => {
+        up();
         this.#end((record) => record.name === name, reason, at);
-      });
+      };
+      this.view = new MemoryView(self, records, end, up);
     }
   }
 
@@ -87,10 +123,13 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.#up();
     const record = this.records.get(name);
     if (record === undefined || record.state === 'ended' || !this.#isOurs(record)) return false;
-    const { child: before, holder: held, ...rest } = record;
+    const { child: before, holder: held, admitted: had = false, ...rest } = record;
+    const state = change.state ?? record.state;
+    const admitted = change.admitted ?? (had && change.state !== 'starting' && state !== 'hibernated');
     const now = child === undefined ? before : child;
     this.#set({
-      ...{ ...rest, ...change },
+      ...{ ...rest, ...without(change) },
+      ...(admitted ? { admitted } : {}),
       ...(holder === null || held === undefined ? {} : { holder: held }),
       ...(now === undefined || now === null ? {} : { child: now }),
     });
@@ -116,7 +155,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     let hibernated = 0;
     for (const record of this.records.values()) {
       if ((record.state !== 'active' && record.state !== 'starting') || record.remembered === undefined) continue;
-      const { child: _gone, ...rest } = record;
+      const { child: _gone, admitted: _admitted, ...rest } = record;
       this.#set({ ...rest, state: 'hibernated', expiresAt });
       hibernated += 1;
     }
@@ -147,12 +186,17 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
   }
 
   #set(record: SessionRecord): void {
+    const common = commonOf(this.records);
+    common.order += 1n;
+    common.orders.set(record.name, common.order);
     this.records.set(record.name, record);
+    const isOpen = record.state === 'active' || (record.state === 'starting' && record.admitted === true);
+    if (isOpen && !common.opened.has(record.name)) common.opened.set(record.name, record);
     this.#tell(record.name);
   }
 
   #tell(name: string): void {
-    for (const follower of followers.get(this.records) ?? []) follower(name);
+    for (const follower of commonOf(this.records).followers) follower(name);
   }
 
   get #held(): Partial<SessionRecord> {
@@ -165,11 +209,16 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
 
   #end(which: (record: SessionRecord) => boolean, endReason: EndReason, endedAt: number): number {
     const those = [...this.records.values()].filter((record) => record.state !== 'ended' && which(record));
-    for (const record of those) this.#set({ ...record, state: 'ended', endedAt, endReason });
+    for (const { admitted: _admitted, ...record } of those)
+      this.#set({ ...record, state: 'ended', endedAt, endReason });
     return those.length;
   }
 
   #up(): void {
     if (this.down) throw new AppError('STORE_UNAVAILABLE', 'The store is down.', { retryAfter: 3 });
   }
+}
+
+function without({ admitted: _admitted, ...change }: Omit<SessionChange, 'child' | 'holder'>) {
+  return change;
 }

@@ -208,6 +208,9 @@ describe('the operator’s servers', () => {
     });
     await bench.pass(6_000);
     expect(bench.session(4)?.status, 'one that nobody holds').to.include({ state: 'Ended', reason: 'drained' });
+    expect(bench.session(4)?.metadata.labels, 'it is not among the live').to.not.have.property(
+      'forgejo-mcp-operator/live',
+    );
     expect(bench.session(5)?.status.state, 'one of another server').to.equal('Hibernated');
     expect(bench.session(1)?.status.state, 'its gateway’s to end').to.equal('Active');
     expect(said()).to.include({ status: 'False', reason: 'Draining' });

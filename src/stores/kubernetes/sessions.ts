@@ -57,6 +57,7 @@ class KubernetesSessionStore implements SessionStore {
       ...options,
       path: this.#objects.path,
       end: (name, reason, at) => this.#endAny(name, reason, at),
+      list: (selector) => this.#call(() => this.#objects.list(selector)),
     });
   }
 
