@@ -19,7 +19,7 @@ import { recordedSessions } from './compose/recorded';
 import { openRecords } from './compose/records';
 import { joinReplicas } from './compose/replicas';
 import { openSessionStore } from './compose/session-store';
-import { openCatalog } from './compose/servers';
+import { drainsBy, openCatalog } from './compose/servers';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
 import { AppError } from './errors';
@@ -62,6 +62,8 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
+/** Milliseconds for all sessions of the install to be seen. */
+const SYNC_MS = 30_000;
 /** Milliseconds for the last responses to be written once sessions are over. */
 const LISTENER_MS = 2_000;
 
@@ -100,8 +102,9 @@ async function build(
   const shared = await joinReplicas(config, kube, { clock, log, metrics, signal });
   if (shared !== undefined) started.push(() => shared.stop());
   const holders = shared?.holders ?? alone(randomBytes(8).toString('hex'));
-  const store = openSessionStore(config, storePath, kube, holders.self, clock);
+  const store = openSessionStore(config, storePath, kube, holders.self, { clock, log });
   started.push(() => store.close());
+  await store.view?.synced(AbortSignal.any([signal, AbortSignal.timeout(SYNC_MS)]));
   const servers = await openCatalog({ config, kube, log, clock, signal });
   started.push(() => servers.stop());
   const { catalog } = servers;
@@ -117,7 +120,10 @@ async function build(
     if (config.auth.mode === 'bearer') return bearerIdentity(common);
     const records = openRecords(config, storePath, kube, clock);
     started.push(() => records.store.close());
-    const opened = await oauthIdentity({ ...common, catalog, records, log, sessions: () => registry });
+    const opened = await oauthIdentity({
+      ...{ ...common, catalog, records, log, self: holders.self, view: store.view },
+      sessions: () => registry,
+    });
     return { ...opened, close: () => opened.close().then(() => records.store.close()) };
   }
   const identity = await openIdentity();
@@ -177,6 +183,8 @@ async function build(
     ids: new SessionIds(sessionKeys),
     holders,
     discard: (child) => backend.discard?.(child) ?? Promise.resolve(),
+    drains: drainsBy(catalog),
+    drainTimeout: config.stop.drainTimeout,
     observer: sessionObserver(metrics, log),
   });
   started.push(() => registry.stop(0));
@@ -195,7 +203,8 @@ async function build(
   });
   signal.throwIfAborted();
   void backend.prepare?.(catalog.all());
-  catalog.onChange((_name, server) => {
+  catalog.onChange((name, server) => {
+    registry.serverChanged(name);
     if (server !== undefined) void backend.prepare?.([server]);
   });
 

@@ -118,7 +118,15 @@ export async function composeOperator(
 }
 
 /** Times of a server of the configuration, in milliseconds. */
-function timesOf({ idleTimeout, sessionTTL, maxLifetime, startTimeout, stateful, paused }: ServerSpec): ServerTimes {
+function timesOf({
+  idleTimeout,
+  sessionTTL,
+  maxLifetime,
+  startTimeout,
+  stateful,
+  paused,
+  drain,
+}: ServerSpec): ServerTimes {
   const [idle, ttl, lifetime, start] = [idleTimeout, sessionTTL, maxLifetime, startTimeout].map((time) => time * 1000);
-  return { idle, ttl, maxLifetime: lifetime, start, stateful, paused };
+  return { idle, ttl, maxLifetime: lifetime, start, stateful, paused, drain };
 }

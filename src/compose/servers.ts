@@ -43,3 +43,14 @@ export async function openCatalog({ config, kube, log, clock, signal }: CatalogO
   }
   return { catalog, stop: () => catalog.stop() };
 }
+
+/** Whether a server is to have no sessions. Where that cannot be said just now, they are left alone. */
+export function drainsBy(catalog: Pick<ServerCatalog, 'find'>): (name: string) => boolean {
+  return (name) => {
+    try {
+      return catalog.find(name)?.drain === true;
+    } catch {
+      return false;
+    }
+  };
+}

@@ -91,17 +91,19 @@ const sessions = z.strictObject({
     ),
   maxPerUser: integer({ min: 0 })
     .prefault(10)
-    .describe('Sessions of one user that have a child at once; those that sleep have none. 0: no limit.'),
+    .describe(
+      'Sessions of one user that have a child at once, at all gateways together; those that sleep have none. 0: no limit.',
+    ),
   maxTotal: integer({ min: 0 }).prefault(200).describe('The same of all users together; 0: no limit.'),
   maxHibernatedPerUser: integer({ min: 0 })
     .prefault(100)
     .describe(
-      'Sessions of one user that sleep, without a child; the one that was used the longest ago ends for a further one. 0: no limit.',
+      'Sessions of one user that sleep at a gateway, without a child; the one that was used the longest ago ends for a further one. 0: no limit.',
     ),
   maxHibernated: integer({ min: 0 }).prefault(10_000).describe('The same of all users together; 0: no limit.'),
   opensPerMinutePerUser: integer({ min: 0 })
     .prefault(60)
-    .describe('Sessions that one user may open a minute; 0: no limit.'),
+    .describe('Sessions that one user may open a minute, at all gateways together; 0: no limit.'),
   opensPerMinute: integer({ min: 0 }).prefault(600).describe('Sessions that may be opened a minute; 0: no limit.'),
   unknownStatus: integer({ min: 400, max: 499 })
     .prefault(410)

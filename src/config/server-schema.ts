@@ -184,13 +184,20 @@ export const serverSchema = z.strictObject({
     .describe('Time between end of input and SIGTERM, and between SIGTERM and SIGKILL.'),
   maxLineBytes: bytes({ min: 65_536 }).prefault('64Mi').describe('The longest message that the child may write.'),
   maxCallsInFlight: integer({ min: 1 }).prefault(64).describe('Calls that one session may have in flight.'),
-  maxSessions: integer({ min: 0 }).prefault(0).describe('Sessions of this server at once; 0: no limit of its own.'),
+  maxSessions: integer({ min: 0 })
+    .prefault(0)
+    .describe('Sessions of this server at once, at all gateways together; 0: no limit of its own.'),
   stateful: boolean()
     .prefault(false)
     .describe(
       'The child keeps something that another one could not take over: the session ends where it would otherwise be woken on a new child.',
     ),
   paused: boolean().prefault(false).describe('No new sessions of this server are opened; those that are open go on.'),
+  drain: boolean()
+    .prefault(false)
+    .describe(
+      'No new sessions of this server are opened, and those that there are end: at once, or when their calls are answered, within `stop.drainTimeout`.',
+    ),
 });
 
 /** The name of a server: its path is `/servers/<name>/mcp`. */

@@ -118,4 +118,6 @@ export interface ServerSpec {
   readonly stateful: boolean;
   /** No new sessions are opened. */
   readonly paused: boolean;
+  /** No new sessions are opened, and those that there are end. */
+  readonly drain: boolean;
 }

@@ -16,6 +16,10 @@ export const LABELS = {
   session: `${LABEL_PREFIX}/session`,
   /** An opaque digest of the user. */
   user: `${LABEL_PREFIX}/user`,
+  /** The user's id at the forge. */
+  userId: `${LABEL_PREFIX}/user-id`,
+  /** On sessions that have not ended: there may be a great many others. */
+  live: `${LABEL_PREFIX}/live`,
   /** Which run of which gateway made or took the object; another run's pods are orphans. Of a warm pod: which run of the operator made it. */
   run: `${LABEL_PREFIX}/run`,
   /** What a warm pod was made of: a digest of its server's pod. */

@@ -78,6 +78,7 @@ export interface ServerTimes {
   readonly start: number;
   readonly stateful: boolean;
   readonly paused: boolean;
+  readonly drain: boolean;
 }
 
 /** Of a server that is not there (any more): the defaults of `config/server-schema.ts`. */
@@ -88,6 +89,7 @@ export const DEFAULT_TIMES: ServerTimes = {
   start: 2 * 60_000,
   stateful: false,
   paused: false,
+  drain: false,
 };
 
 /** Seconds of a Lease that does not say. */
@@ -172,6 +174,7 @@ export function serverFacts(value: unknown): ServerFacts | undefined {
       start: duration(spec.startTimeout, DEFAULT_TIMES.start),
       stateful: spec.stateful === true,
       paused: spec.paused === true,
+      drain: spec.drain === true,
     },
   };
 }

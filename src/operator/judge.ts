@@ -10,7 +10,10 @@ import { isOperatorName } from './names';
 export type SessionVerdict =
   /** `again`: milliseconds after which to look again; none: an event will tell. */
   | { readonly act: 'nothing'; readonly again?: number }
-  | { readonly act: 'end'; readonly reason: Extract<EndReason, 'expired' | 'lifetime' | 'start-failed' | 'lost'> }
+  | {
+      readonly act: 'end';
+      readonly reason: Extract<EndReason, 'expired' | 'lifetime' | 'start-failed' | 'lost' | 'drained'>;
+    }
   /** It has no pod and no holder from now on, and lives. */
   | { readonly act: 'hibernate' }
   /** The record has been kept long enough. */
@@ -44,9 +47,11 @@ export function judgeSession({
   if (state === 'Hibernated') {
     // Somebody wakes it.
     if (session.holder !== '' && holderDeadFor === undefined) return { act: 'nothing' };
+    if (times.drain) return { act: 'end', reason: 'drained' };
     return expiresAt === undefined ? { act: 'nothing' } : at(expiresAt, wall, { act: 'end', reason: 'expired' });
   }
   if (holderDeadFor === undefined) return { act: 'nothing' };
+  if (times.drain) return { act: 'end', reason: 'drained' };
   if (expiresAt !== undefined && expiresAt <= wall) return { act: 'end', reason: 'expired' };
   if (times.maxLifetime > 0 && createdAt + times.maxLifetime <= wall) return { act: 'end', reason: 'lifetime' };
   const sleeps = session.replayable && !times.stateful;

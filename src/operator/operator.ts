@@ -135,9 +135,12 @@ export class Operator {
       const pool = this.#pools?.see(name, seen);
       if (pool !== undefined) this.#queues?.pools.add(pool);
     });
-    servers.follow((name) => {
+    servers.follow((name, server) => {
       this.#queues?.servers.add(name);
       this.#queues?.pools.add(labelValue(name));
+      if (server === 'gone' || !server.times.drain) return;
+      // Gateways end the sessions that they hold; of the others nothing else would tell.
+      for (const session of sessions.all()) if (session.server === name) this.#queues?.sessions.add(session.name);
     });
 
     this.#election = new LeaderElection({

@@ -1,7 +1,7 @@
 /** Servers: what can be said of each, and how many sessions it has, in its status. Written only where it differs from what is there. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Condition, MCPServerCondition, MCPServerStatus } from '../resources/server';
-import type { ServerFacts } from './facts';
+import type { ServerFacts, ServerTimes } from './facts';
 import type { Pools } from './pool/pools';
 import type { World } from './world';
 
@@ -32,12 +32,20 @@ export async function reconcileServer(
   if (server === undefined) return undefined;
   // Counts of what is not known yet would be wrong.
   if (!sessions.isSynced) return COUNT_MS;
-  const said = conditions(server, validate(name, server.spec), replicas.living(install), new Date(clock.wall()));
+  const sessionsOf = counts(world, name);
   const { ready, desired } = pools.counts(name) ?? {};
   const status = {
     observedGeneration: server.generation,
-    conditions: said,
-    sessions: counts(world, name),
+    conditions: conditions(
+      server,
+      {
+        fault: validate(name, server.spec),
+        gateways: replicas.living(install),
+        left: sessionsOf.active + sessionsOf.hibernated + sessionsOf.starting,
+      },
+      new Date(clock.wall()),
+    ),
+    sessions: sessionsOf,
     // What is null in a merge patch is taken away.
     pool: ready === undefined || desired === undefined ? null : { ready, desired },
   };
@@ -71,8 +79,7 @@ interface Said {
 /** All conditions of a server. Those of others stay; the time of ours changes with their status only. */
 export function conditions(
   { generation, status, times }: Pick<ServerFacts, 'generation' | 'status' | 'times'>,
-  fault: Fault | undefined,
-  gateways: number,
+  { fault, gateways, left }: { readonly fault: Fault | undefined; readonly gateways: number; readonly left: number },
   now: Date,
 ): readonly Condition[] {
   const ours: Readonly<Record<MCPServerCondition, Said>> = {
@@ -80,7 +87,8 @@ export function conditions(
       fault === undefined
         ? { status: 'True', reason: 'Valid', message: 'The gateways serve it.' }
         : { status: 'False', reason: fault.reason, message: fault.message.slice(0, MESSAGE_MAX) },
-    Ready: ready(fault !== undefined, times.paused, gateways),
+    Ready: ready(fault !== undefined, times, gateways),
+    Drained: drained(times.drain, left),
   };
   const before = status.conditions ?? [];
   return [
@@ -98,13 +106,24 @@ export function conditions(
 /** Characters of a condition's message. */
 const MESSAGE_MAX = 4_096;
 
-function ready(isRefused: boolean, isPaused: boolean, gateways: number): Said {
+function ready(isRefused: boolean, { paused, drain }: ServerTimes, gateways: number): Said {
   if (isRefused) return { status: 'False', reason: 'NotAccepted', message: 'It is not served: see Accepted.' };
-  if (isPaused) {
+  if (drain) {
+    return { status: 'False', reason: 'Draining', message: 'It opens no sessions until drain is set to false.' };
+  }
+  if (paused) {
     return { status: 'False', reason: 'Paused', message: 'It opens no new sessions until paused is set to false.' };
   }
   if (gateways === 0) {
     return { status: 'False', reason: 'NoGateway', message: 'No gateway lives: look at the gateway’s pods.' };
   }
   return { status: 'True', reason: 'Serving', message: 'A session of it would start now.' };
+}
+
+/** @param left sessions of it that have not ended. */
+function drained(drain: boolean, left: number): Said {
+  if (!drain) return { status: 'False', reason: 'NotDraining', message: 'Set drain to true to end all its sessions.' };
+  if (left === 0) return { status: 'True', reason: 'Drained', message: 'No session of it is left.' };
+  const message = `Sessions that are left: ${String(left)}. Those in use end when their calls are answered, at the latest after the gateways' drain time.`;
+  return { status: 'False', reason: 'Draining', message };
 }

@@ -9,7 +9,7 @@ import { HeldElsewhere } from './elsewhere';
 import type { Holders } from './holders';
 import { sessionName, type SessionIds } from './ids';
 import type { Ledger } from './ledger';
-import type { ChildPlace, SessionRecord } from './ports';
+import type { ChildPlace, EndReason, SessionRecord } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 import type { Table } from './table';
@@ -28,13 +28,15 @@ export interface LookupOptions {
   readonly adopt: (session: Session, child: ChildPlace) => boolean;
   /** Removes what the process before left of a session's child. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
-  /** A session of this process is another's by now. */
-  readonly lost: (name: string) => void;
+  /** A session of this process has ended elsewhere, for that reason, or is another's by now. */
+  readonly lost: (name: string, ended: EndReason | undefined) => void;
   /** Ends a session that was taken over and cannot go on. */
-  readonly end: (session: Session) => void;
+  readonly end: (session: Session, reason?: EndReason) => void;
   /** Whether a session's time is up for whoever asks now. */
   readonly isOver: (session: Session) => boolean;
   readonly isStopping: () => boolean;
+  /** Whether the server of that name is to have no sessions. */
+  readonly drains: (server: string) => boolean;
 }
 
 export class Lookup {
@@ -81,12 +83,11 @@ export class Lookup {
     const { holders, ledger } = this.#options;
     if (here !== undefined && !here.isElsewhere) {
       const { doubts } = holders; // a doubt that comes while the record is read is one of its own
-      const record = await ledger.live(here.name);
-      if (record?.holder === undefined || record.holder === holders.self) {
+      await ledger.look(here.name, holders.self);
+      if (here.state === 'active' && !here.isElsewhere) {
         here.doubts = doubts;
         return here;
       }
-      this.#options.lost(here.name);
     }
     return this.#revive(auth, server, id);
   }
@@ -176,13 +177,15 @@ export class Lookup {
     table.add(session);
     table.identify(session, id);
     const { child, state } = record;
-    if (child !== undefined && state === 'active' && this.#options.adopt(session, child)) return session;
+    const isDrained = this.#options.drains(server.name);
+    if (child !== undefined && state === 'active' && !isDrained && this.#options.adopt(session, child)) return session;
     if (child !== undefined) {
       session.leaving = this.#options.discard(child).then(() => {
         session.leaving = undefined;
       });
     }
-    if (!session.maySleep) this.#options.end(session);
+    if (isDrained) this.#options.end(session, 'drained');
+    else if (!session.maySleep) this.#options.end(session);
     return session;
   }
 

@@ -79,7 +79,7 @@ describe("the gateway's rights", () => {
       {
         apiGroups: ['forgejo-mcp-operator.dev'],
         resources: ['mcpsessions'],
-        verbs: ['create', 'get', 'list', 'update'],
+        verbs: ['create', 'get', 'list', 'update', 'watch'],
       },
       { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'patch', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },

@@ -53,7 +53,11 @@ const HOLDERS: readonly Holder[] = [
       { in: 'sessions', resource: 'pods', verbs: ['create', 'delete', 'list', 'patch', 'watch'] },
       { in: 'sessions', resource: 'pods/attach', verbs: ['get'], inside: ['create'] },
       { in: 'sessions', resource: 'configmaps', verbs: ['get'], names: ['sessions'] },
-      { in: 'sessions', resource: 'mcpsessions.forgejo-mcp-operator.dev', verbs: ['create', 'get', 'list', 'update'] },
+      {
+        in: 'sessions',
+        resource: 'mcpsessions.forgejo-mcp-operator.dev',
+        verbs: ['create', 'get', 'list', 'update', 'watch'],
+      },
       { in: 'release', resource: 'mcpservers.forgejo-mcp-operator.dev', verbs: ['list', 'watch'] },
       {
         in: 'release',

@@ -157,7 +157,7 @@ describe('sessions of two gateways', function () {
     b.isDead = false;
     void b.app.registry.stop(0);
     const both = await call(a, id);
-    expect([both.status, (both.json).error.data.code]).to.deep.equal([503, 'DRAINING']);
+    expect([both.status, both.json.error.data.code]).to.deep.equal([503, 'DRAINING']);
   });
 
   it('are served by whoever was quicker when two others take them over at once: 200 of each call', async () => {

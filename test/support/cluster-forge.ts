@@ -41,15 +41,15 @@ export async function deployForge(gatewayUrl: string): Promise<ClusterForge> {
   const clusterIp = (
     await kubectl(['get', 'service', 'forge', '-n', NAMESPACE, '-o', 'jsonpath={.spec.clusterIP}'])
   ).trim();
-  return {
+  const forge: ClusterForge = {
     publicUrl,
     apiUrl: `http://forge.${NAMESPACE}.svc.cluster.local:3000`,
     clusterIp,
     seed,
     applications: await ensureForgeApplications({ url: publicUrl, admin, publicUrl: gatewayUrl }),
     async addUsers(names) {
-      const more = await seedForge({ url: publicUrl, admin, users: names, previous: this.seed });
-      this.seed = { ...this.seed, users: { ...this.seed.users, ...more.users } };
+      const more = await seedForge({ url: publicUrl, admin, users: names, previous: forge.seed });
+      forge.seed = { ...forge.seed, users: { ...forge.seed.users, ...more.users } };
     },
     async scale(replicas) {
       await kubectl(['scale', 'statefulset/forge', '-n', NAMESPACE, `--replicas=${replicas}`]);
@@ -57,6 +57,7 @@ export async function deployForge(gatewayUrl: string): Promise<ClusterForge> {
       await kubectl(['wait', 'pod/forge-0', '-n', NAMESPACE, '--for=delete', '--timeout=60s']);
     },
   };
+  return forge;
 }
 
 function healthy(url: string): Promise<void> {

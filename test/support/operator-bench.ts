@@ -35,7 +35,7 @@ export function anMCPSession(n: number, status: Partial<MCPSessionStatus>, serve
     kind: 'MCPSession',
     metadata: {
       name: sessionName(n),
-      labels: { [LABELS.install]: labelValue(INSTALL), [LABELS.server]: server },
+      labels: { [LABELS.install]: labelValue(INSTALL), [LABELS.server]: server, [LABELS.live]: 'true' },
     },
     spec: { server, user: { issuer: 'https://forge.example', id: '7' }, client: 'c', mode: 'oauth' },
     status: { epoch: 1, state: 'Active', createdAt: new Date(1_700_000_000_000).toISOString(), ...status },

@@ -33,6 +33,7 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
     maxSessions: 0,
     stateful: false,
     paused: false,
+    drain: false,
     ...changes,
     pod: {
       image: 'fmo/child-fixture:test',

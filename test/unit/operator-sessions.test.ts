@@ -75,14 +75,14 @@ describe('the operator’s sessions', () => {
 
   it('of a dead holder sleep once their idle time is over, and their pods go', async () => {
     const gateway = bench.gateway();
-    put(1, gateway.name);
+    put(1, gateway.name, { admitted: true });
     await start();
     gateway.kill();
     await bench.pass(4 * MINUTE);
     expect(state(1)).to.equal('Active');
     await bench.pass(90_000);
     expect(bench.session(1)?.status).to.include({ state: 'Hibernated', epoch: 2, initialize: '{}' });
-    expect(bench.session(1)?.status).to.not.have.any.keys('holder', 'pod');
+    expect(bench.session(1)?.status).to.not.have.any.keys('holder', 'pod', 'admitted');
     expect(Date.parse(bench.session(1)?.status.expiresAt as string)).to.be.above(bench.clock.wall() + 23 * 60 * MINUTE);
     expect(bench.pods()).to.deep.equal([]);
   }).timeout(60_000);

@@ -652,14 +652,15 @@ describe('sessions that sleep', () => {
         });
       });
 
-      it('or removed by somebody, when it is to wake: 503 once, since nobody knows which, and then 404', async () => {
+      it('or removed by somebody, when it is to wake: 404', async () => {
         store = new MemoryStore();
         bench = new SessionBench({ store });
         const { id, name } = await asleep();
         store.records.delete(name);
-        expect(await refusal(ask(id))).to.include({ code: 'STORE_UNAVAILABLE', status: 503 });
+        expect(await refusal(ask(id))).to.include({ code: 'SESSION_ENDED', status: 404 });
         await settle();
         expect((await refusal(use(id))).status).to.equal(404);
+        expect(bench.log.ends).to.deep.equal(['removed']);
         expect(bench.starts).to.have.length(1);
       });
 

@@ -139,6 +139,8 @@ class Member {
         },
         isAlive: async (holder) => world.living.has(holder),
       },
+      drains: () => false,
+      drainTimeout: 20,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 7_776_000,
@@ -241,9 +243,9 @@ describe('sessions whose child goes on elsewhere', () => {
     expect(sink.messages).to.have.length(1);
   });
 
-  it('take a place, whatever the caps say', async () => {
+  it('take the place that they had among all: the caps count over both', async () => {
     const id = await a.open();
-    await b.open();
+    expect((await refusal(b.open())).code).to.equal('SESSION_CAP_USER');
     world.living.delete('a');
     expect(await b.ask(id)).to.equal(1);
     expect((await refusal(b.open())).code).to.equal('SESSION_CAP_USER');
