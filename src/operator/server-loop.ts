@@ -32,14 +32,13 @@ export async function reconcileServer(
   if (server === undefined) return undefined;
   // Counts of what is not known yet would be wrong.
   if (!sessions.isSynced) return COUNT_MS;
-  const said = conditions(server, validate(name, server.spec), replicas.living(install), new Date(clock.wall()));
-  const { ready, desired } = pools.counts(name) ?? {};
+  const fault = validate(name, server.spec);
+  const said = conditions(server, fault, replicas.living(install), new Date(clock.wall()));
   const status = {
     observedGeneration: server.generation,
     conditions: said,
     sessions: counts(world, name),
-    // What is null in a merge patch is taken away.
-    pool: ready === undefined || desired === undefined ? null : { ready, desired },
+    pool: fault === undefined ? poolOf(server, pools.counts(name)) : null,
   };
   const { observedGeneration, conditions: present, sessions: counted, pool = null } = server.status;
   if (isDeepStrictEqual(status, { observedGeneration, conditions: present, sessions: counted, pool })) return undefined;
@@ -49,6 +48,12 @@ export async function reconcileServer(
   );
   if (isDone) world.did('status-written', { server: name });
   return isDone ? undefined : COUNT_MS;
+}
+
+/** What is null in a merge patch is taken away. What is not known yet stays as a former leader had it. */
+function poolOf({ status }: ServerFacts, counted: ReturnType<Pools['counts']>): MCPServerStatus['pool'] | null {
+  if (counted === 'unknown') return status.pool ?? null;
+  return counted === undefined ? null : { ready: counted.ready, desired: counted.desired };
 }
 
 function counts(world: World, server: string): NonNullable<MCPServerStatus['sessions']> {
