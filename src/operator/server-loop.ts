@@ -33,21 +33,20 @@ export async function reconcileServer(
   // Counts of what is not known yet would be wrong.
   if (!sessions.isSynced) return COUNT_MS;
   const sessionsOf = counts(world, name);
-  const { ready, desired } = pools.counts(name) ?? {};
+  const fault = validate(name, server.spec);
   const status = {
     observedGeneration: server.generation,
     conditions: conditions(
       server,
       {
-        fault: validate(name, server.spec),
+        fault,
         gateways: replicas.living(install),
         left: sessionsOf.active + sessionsOf.hibernated + sessionsOf.starting,
       },
       new Date(clock.wall()),
     ),
     sessions: sessionsOf,
-    // What is null in a merge patch is taken away.
-    pool: ready === undefined || desired === undefined ? null : { ready, desired },
+    pool: fault === undefined ? poolOf(server, pools.counts(name)) : null,
   };
   const { observedGeneration, conditions: present, sessions: counted, pool = null } = server.status;
   if (isDeepStrictEqual(status, { observedGeneration, conditions: present, sessions: counted, pool })) return undefined;
@@ -57,6 +56,12 @@ export async function reconcileServer(
   );
   if (isDone) world.did('status-written', { server: name });
   return isDone ? undefined : COUNT_MS;
+}
+
+/** What is null in a merge patch is taken away. What is not known yet stays as a former leader had it. */
+function poolOf({ status }: ServerFacts, counted: ReturnType<Pools['counts']>): MCPServerStatus['pool'] | null {
+  if (counted === 'unknown') return status.pool ?? null;
+  return counted === undefined ? null : { ready: counted.ready, desired: counted.desired };
 }
 
 function counts(world: World, server: string): NonNullable<MCPServerStatus['sessions']> {

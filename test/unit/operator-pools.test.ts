@@ -10,6 +10,7 @@ import type { Stored } from '../support/fake-cluster';
 import {
   anMCPServer,
   anMCPSession,
+  aSessionPod,
   AT,
   INSTALL,
   operatorBench,
@@ -113,6 +114,10 @@ describe('the operator’s pools', function () {
     });
     return answer.ok;
   };
+  /** A pod that a gateway made for a session. */
+  const sessionPod = (n: number): void => {
+    bench.cluster.put(AT.pods, aSessionPod(n, 'gateway-0123456789abcdef'));
+  };
   const removed = (): number => bench.did.filter((action) => action === 'warm-pod-removed').length;
   const poolStatus = (name = 's'): unknown => bench.cluster.get(`${AT.servers}/${name}`)?.status?.pool;
 
@@ -162,26 +167,18 @@ describe('the operator’s pools', function () {
     pool({ min: 0, max: 5 });
     await start();
     expect(made).to.deep.equal([]);
-    const gateway = bench.gateway();
-    for (let i = 0; i < 5; i++)
-      bench.cluster.put(AT.pods, {
-        metadata: {
-          name: `mcp-${sessionName(i)}-00000000`,
-          labels: {
-            [WARM]: 'session',
-            'app.kubernetes.io/instance': 'install-1',
-            'app.kubernetes.io/managed-by': 'forgejo-mcp-operator',
-            'forgejo-mcp-operator/server': 's',
-            'forgejo-mcp-operator/session': sessionName(i),
-            'forgejo-mcp-operator/run': gateway.name,
-          },
-        },
-        status: { phase: 'Running' },
-      });
+    for (let i = 0; i < 5; i++) sessionPod(i);
     await bench.pass(4_000);
     expect(warm().length).to.be.within(1, 5);
     await bench.pass(2 * MINUTE);
     expect(warm()).to.deep.equal([]);
+  });
+
+  it('are not begun by sessions that were there before the operator was', async () => {
+    pool({ min: 0, max: 5 });
+    for (let i = 0; i < 5; i++) sessionPod(i);
+    await start();
+    expect(made).to.deep.equal([]);
   });
 
   it('are not filled beyond what was asked for without an answer, and what such a call made is theirs', async () => {
@@ -399,6 +396,21 @@ describe('the operator’s pools', function () {
     await bench.pass(6_000);
     expect(bench.cluster.all(AT.pods)).to.deep.equal([]);
     expect([...bench.pools.keys()]).to.deep.equal([]);
+  });
+
+  it('are told as they are, whatever a former leader wrote of them', async () => {
+    const old = { pool: { ready: 9, desired: 9 } };
+    bench.cluster.put(AT.servers, { ...anMCPServer('s', {}), status: old });
+    bench.cluster.put(AT.servers, { ...anMCPServer('other', { pool: { min: 1, max: 1 } }), status: old });
+    const told: unknown[] = [];
+    const { before } = bench.cluster;
+    bench.cluster.before = (call, response) => {
+      if (call.method === 'PATCH' && call.path.endsWith('/other/status')) told.push(JSON.parse(call.body).status.pool);
+      return before(call, response);
+    };
+    await start();
+    expect([poolStatus(), poolStatus('other')]).to.deep.equal([undefined, { ready: 1, desired: 1 }]);
+    expect(told, 'never that it has none').to.not.include(null);
   });
 
   it('leave a pod alone that a session takes in the very moment in which it was to go', async () => {

@@ -2,6 +2,7 @@
  * The pools of all servers, as the leader keeps them: bare pods that it makes, watches and removes by itself. What it does is decided by `plan.ts`; here is what
  * that is decided by, and how it is done. One pool is looked at at a time, because all of them have one bound in common.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { ServerSpec } from '../../config/server';
 import { warmName } from '../../backends/pod/names';
 import { templateOf, WARM, warmManifest } from '../../backends/pod/warm';
@@ -66,6 +67,8 @@ export class Pools {
   readonly #backoff = new Backoff();
   /** By the label of the server. */
   readonly #pools = new Map<string, Pool>();
+  /** Those that were looked at since this leader leads. */
+  readonly #looked = new Set<string>();
   /** Servers of pods that wait, and of those that sessions have, by the pods' names. */
   readonly #waiting = new Map<string, string>();
   readonly #taken = new Map<string, string>();
@@ -98,14 +101,17 @@ export class Pools {
     }
     const isNew = this.#know(seen);
     if (seen.component !== 'session') return this.#waiting.get(name);
-    // A session came, and found one that waited or had one made.
-    if (isNew) this.#pool(seen.server).demand.arrived(this.#world.options.clock.now());
-    return isNew ? seen.server : undefined;
+    // A session came, and found one that waited or had one made. What the first list shows has been there before.
+    const { pods, clock } = this.#world.options;
+    if (!isNew || !pods.isSynced) return undefined;
+    this.#pool(seen.server).demand.arrived(clock.now());
+    return seen.server;
   }
 
-  /** The numbers of a server's pool; undefined where it has none. */
-  counts(server: string): PoolCounts | undefined {
-    return this.#pools.get(labelValue(server))?.counts;
+  /** The numbers of a server's pool; undefined where it has none, `unknown` where it has not been looked at yet. */
+  counts(server: string): PoolCounts | undefined | 'unknown' {
+    const key = labelValue(server);
+    return this.#looked.has(key) ? this.#pools.get(key)?.counts : 'unknown';
   }
 
   /** One look at one pool. */
@@ -123,6 +129,7 @@ export class Pools {
     if (goal === undefined) {
       // What its sessions said of a server is of use for a pool alone.
       this.#pools.delete(key);
+      if (this.#server(key) === undefined) this.#looked.delete(key);
       return next.remove.length > 0 || this.#expectations.count(key) > 0 ? AGAIN_MS : undefined;
     }
     const isFull = next.ready + next.starting >= goal.desired;
@@ -271,10 +278,9 @@ export class Pools {
   #tell(key: string, goal: Goal | undefined, { ready, starting, create }: Plan): void {
     const pool = this.#pool(key);
     const counts = goal === undefined ? undefined : { ready, starting: starting + create, desired: goal.desired };
-    const { ready: before, desired } = pool.counts ?? {};
-    const isSame =
-      before === counts?.ready && desired === counts?.desired && pool.counts?.starting === counts?.starting;
+    const isSame = this.#looked.has(key) && isDeepStrictEqual(pool.counts, counts);
     pool.counts = counts;
+    this.#looked.add(key);
     if (!isSame) this.#changed(key, counts);
   }
 
