@@ -5,10 +5,13 @@ import type { AppError } from '../../src/errors';
 import { type Asker, Census, type CensusFacts } from '../../src/sessions/census';
 import type { SeenSession, SessionRecord } from '../../src/sessions/ports';
 import { userKey } from '../../src/sessions/caps';
+import { Ledger } from '../../src/sessions/ledger';
 import type { RegistryOptions } from '../../src/sessions/registry';
+import { aRecord } from '../contract/session-store';
 import { anAuth, aServer, refusal, SessionBench } from '../support/fake-sessions';
-import { settle } from '../support/fake-link';
+import { FakeClock, settle } from '../support/fake-link';
 import { LateStore } from '../support/late-store';
+import { MemoryStore } from '../support/memory-store';
 
 const RUNS = Number(process.env.FC_RUNS ?? 30);
 const GATEWAYS = 3;
@@ -229,6 +232,37 @@ describe('caps over all gateways', function () {
       }),
       { numRuns: RUNS },
     );
+  });
+
+  describe('while a session asks for its place', () => {
+    it('nothing is written of it but its end; what changed comes then, and tells that it has its place', async () => {
+      const store = new MemoryStore('self');
+      const clock = new FakeClock();
+      const ledger = new Ledger(store, clock);
+      const record = aRecord({ state: 'starting', grant: 'before' });
+      const ended = aRecord({ state: 'starting' });
+      for (const one of [record, ended]) {
+        await ledger.insert(one);
+        ledger.hold(one.name);
+        ledger.update(one.name, { grant: 'after' });
+      }
+      ledger.end(ended.name, 'drained', 5);
+      await settle();
+      expect(store.records.get(record.name)).to.include({ grant: 'before' });
+      expect(store.records.get(ended.name)).to.include({ state: 'ended' });
+      ledger.admit(record.name);
+      ledger.release(record.name);
+      ledger.release(ended.name);
+      await settle();
+      expect(store.records.get(record.name)).to.include({ grant: 'after', admitted: true });
+      await ledger.write(record.name, { state: 'hibernated' });
+      expect(store.records.get(record.name)).to.not.have.property('admitted');
+      await ledger.write(record.name, { state: 'starting', generation: 2 });
+      await ledger.write(record.name, { grant: 'last' });
+      expect(store.records.get(record.name), 'each child is admitted anew').to.not.have.property('admitted');
+      await ledger.stop();
+      expect(clock.timers).to.equal(0);
+    });
   });
 
   describe('by what is seen', () => {

@@ -5,6 +5,7 @@ import { openKubernetesSessionStore } from '../../src/stores/kubernetes/sessions
 import type { SessionStore } from '../../src/sessions/ports';
 import { aRecord, sessionStoreContract } from '../contract/session-store';
 import { FakeCluster } from '../support/fake-cluster';
+import { anAuth, SessionBench } from '../support/fake-sessions';
 import { keptLog } from '../support/silent-log';
 import { until } from '../support/until';
 
@@ -60,4 +61,34 @@ describe('kubernetes session store, over objects in memory', () => {
     expect(lists.at(-1)?.query.has('resourceVersion')).to.equal(false);
     await store.close();
   });
+
+  it('keeps 120 who open sessions at three gateways at once within the cap, and lets in as many as there may be', async () => {
+    const benches: SessionBench[] = [];
+    for (const self of ['a', 'b', 'c']) {
+      const store = open(self);
+      await store.view?.synced(AbortSignal.timeout(5_000));
+      benches.push(
+        new SessionBench({ store, maxTotal: 20, holders: { self, isSure: true, isAlive: async () => true } }),
+      );
+    }
+    const opening = Array.from({ length: 120 }, (_, n) => benches[n % 3]?.session(anAuth(String(n))));
+    const outcomes = await Promise.allSettled(opening);
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).to.have.length(20);
+    for (const outcome of outcomes)
+      if (outcome.status === 'rejected') expect(outcome.reason).to.include({ code: 'SESSION_CAP_INSTALL' });
+    expect(benches.reduce((sum, { running }) => sum + running, 0)).to.equal(20);
+    const at = '/apis/forgejo-mcp-operator.dev/v1alpha1/namespaces/sessions/mcpsessions';
+    const states = (): string[] => cluster.all(at).map(({ status }) => status.state as string);
+    await until('those that were refused have ended', async () => !states().includes('Starting'));
+    expect(states().filter((state) => state === 'Active')).to.have.length(20);
+    for (const { registry, clock, store } of benches) {
+      const stopped = registry.stop(0);
+      await until('it has stopped', async () => {
+        clock.advance(10_000);
+        return registry.size === 0;
+      });
+      await stopped;
+      await store.close();
+    }
+  }).timeout(60_000);
 });
