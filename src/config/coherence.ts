@@ -10,7 +10,7 @@ const LOOPBACK = /^(127\.|::1$)/;
 /** Problems between settings; empty when all is well. */
 export function checkTogether(settings: Settings, servers: readonly ServerSpec[]): Problem[] {
   const problems: Problem[] = [];
-  const { http, backend, proxy, sessions } = settings;
+  const { http, backend, operator, proxy, sessions } = settings;
 
   if (http.publicUrl === undefined && !LOOPBACK.test(http.listen.address)) {
     problems.push({
@@ -26,6 +26,9 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
   }
   if (sessions.maxTotal !== 0 && sessions.maxPerUser > sessions.maxTotal) {
     problems.push({ where: 'sessions.maxPerUser', what: 'must be at most sessions.maxTotal' });
+  }
+  if (operator.perUser.enabled) {
+    problems.push({ where: 'operator.perUser.enabled', what: 'must be false: this version makes no namespaces yet' });
   }
   if (proxy.tls === 'on' && proxy.insecureNoTls) {
     problems.push({ where: 'proxy.insecureNoTls', what: 'goes against proxy.tls "on": remove one' });

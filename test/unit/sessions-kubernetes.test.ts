@@ -68,7 +68,11 @@ describe('kubernetes session store, over objects in memory', () => {
       const store = open(self);
       await store.view?.synced(AbortSignal.timeout(5_000));
       benches.push(
-        new SessionBench({ store, maxTotal: 20, holders: { self, isSure: true, doubts: 0, isAlive: async () => true } }),
+        new SessionBench({
+          store,
+          maxTotal: 20,
+          holders: { self, isSure: true, doubts: 0, isAlive: async () => true },
+        }),
       );
     }
     const opening = Array.from({ length: 120 }, (_, n) => benches[n % 3]?.session(anAuth(String(n))));
