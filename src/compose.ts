@@ -19,7 +19,7 @@ import { recordedSessions } from './compose/recorded';
 import { openRecords } from './compose/records';
 import { joinReplicas } from './compose/replicas';
 import { openSessionStore } from './compose/session-store';
-import { openCatalog } from './compose/servers';
+import { drainsBy, openCatalog } from './compose/servers';
 import { loadKeys } from './config/key-files';
 import type { Config } from './config/load';
 import { AppError } from './errors';
@@ -32,6 +32,7 @@ import { KeptStreams } from './http/mcp/session-streams';
 import { SseConnections } from './http/mcp/sse-connections';
 import { Streams } from './http/mcp/stream';
 import { opsHandler, ReadinessProbe } from './http/ops';
+import { isAway } from './kube/error';
 import { removeLeftovers } from './leftovers';
 import { alone } from './sessions/holders';
 import { SessionIds } from './sessions/ids';
@@ -61,6 +62,8 @@ export interface Gateway {
   stop(): Promise<void>;
 }
 
+/** Milliseconds for all sessions of the install to be seen. */
+const SYNC_MS = 30_000;
 /** Milliseconds for the last responses to be written once sessions are over. */
 const LISTENER_MS = 2_000;
 
@@ -98,9 +101,10 @@ async function build(
   if (kube !== undefined) started.push(() => kube.close());
   const shared = await joinReplicas(config, kube, { clock, log, metrics, signal });
   if (shared !== undefined) started.push(() => shared.stop());
-  const holders = shared?.replicas ?? alone(randomBytes(8).toString('hex'));
-  const store = openSessionStore(config, storePath, kube, holders.self, clock);
+  const holders = shared?.holders ?? alone(randomBytes(8).toString('hex'));
+  const store = openSessionStore(config, storePath, kube, holders.self, { clock, log });
   started.push(() => store.close());
+  await store.view?.synced(AbortSignal.any([signal, AbortSignal.timeout(SYNC_MS)]));
   const servers = await openCatalog({ config, kube, log, clock, signal });
   started.push(() => servers.stop());
   const { catalog } = servers;
@@ -116,7 +120,10 @@ async function build(
     if (config.auth.mode === 'bearer') return bearerIdentity(common);
     const records = openRecords(config, storePath, kube, clock);
     started.push(() => records.store.close());
-    const opened = await oauthIdentity({ ...common, catalog, records, log, sessions: () => registry });
+    const opened = await oauthIdentity({
+      ...{ ...common, catalog, records, log, self: holders.self, view: store.view },
+      sessions: () => registry,
+    });
     return { ...opened, close: () => opened.close().then(() => records.store.close()) };
   }
   const identity = await openIdentity();
@@ -176,6 +183,8 @@ async function build(
     ids: new SessionIds(sessionKeys),
     holders,
     discard: (child) => backend.discard?.(child) ?? Promise.resolve(),
+    drains: drainsBy(catalog),
+    drainTimeout: config.stop.drainTimeout,
     observer: sessionObserver(metrics, log),
   });
   started.push(() => registry.stop(0));
@@ -194,7 +203,8 @@ async function build(
   });
   signal.throwIfAborted();
   void backend.prepare?.(catalog.all());
-  catalog.onChange((_name, server) => {
+  catalog.onChange((name, server) => {
+    registry.serverChanged(name);
     if (server !== undefined) void backend.prepare?.([server]);
   });
 
@@ -216,13 +226,15 @@ async function build(
   });
   const probe = new ReadinessProbe({
     checks: [
-      { name: 'backend', check: (signal) => backend.check(signal) },
-      { name: 'store', check: () => store.check() },
+      { name: 'backend', check: (signal) => backend.check(signal), isOutage: isAway },
+      { name: 'store', check: () => store.check(), isOutage: isAway },
       { name: 'proxy', check: (signal) => proxy.check(signal) },
       ...identity.checks,
+      ...(shared?.checks ?? []),
     ],
     timeoutMs: seconds(config.ops.checkTimeout),
     cacheMs: seconds(config.ops.checkCache),
+    outageMs: seconds(config.ops.outageGrace),
     clock,
     log,
     notes: () => ({ source: proxy.sourceState }),
@@ -242,7 +254,13 @@ async function build(
   const forwarded: RequestListener = (req, res) => (served.app === undefined ? res.destroy() : served.app(req, res));
   const ways = await shared?.open({
     holds: (name, generation) => registry.holds(name, generation),
-    handlers: { mcp: forwarded, stateless: forwarded, sse: forwarded, forge: proxy.serveForwarded },
+    handlers: {
+      mcp: forwarded,
+      stateless: forwarded,
+      sse: forwarded,
+      handover: forwarded,
+      forge: proxy.serveForwarded,
+    },
   });
 
   // The public listener is last: whoever reaches it finds everything behind it at work.

@@ -45,6 +45,7 @@ export const ERRORS = {
   SPAWN_RATE: { status: 503, rpc: -32000 },
   DRAINING: { status: 503, rpc: -32000 },
   SERVER_PAUSED: { status: 503, rpc: -32000 },
+  SERVER_DRAINING: { status: 503, rpc: -32000 },
   STORE_UNAVAILABLE: { status: 503, rpc: -32000 },
   WAKE_FAILED: { status: 503, rpc: -32000 },
 

@@ -40,6 +40,9 @@ export const CHART_OWNED: readonly string[] = [
   'operator.namespace',
   'operator.lease',
   'operator.certificateSecret',
+  'operator.perUser.enabled',
+  'operator.perUser.owner',
+  'operator.perUser.objects',
 ];
 
 interface ValuesSchema {

@@ -65,8 +65,8 @@ export interface Takeover {
   readonly stdoutMidLine: boolean;
 }
 
-/** Start-up phases, for metrics and for `docs/benchmarks.md`; seconds each. */
-export type StartPhase = 'create' | 'schedule' | 'run' | 'attach' | 'claim';
+/** Start-up phases, for metrics and for `docs/benchmarks.md`; seconds each. `take`: a pod that waited was taken, which stands for the three after it. */
+export type StartPhase = 'take' | 'create' | 'schedule' | 'run' | 'attach' | 'claim';
 
 /**
  * A running child as a byte link.

@@ -9,6 +9,8 @@ export interface Ground {
   /** The servers of the configuration. */
   readonly servers: readonly ServerSpec[];
   readonly mode: 'oauth' | 'bearer';
+  /** Whether the operator makes namespaces for users. */
+  readonly perUser: boolean;
   /** The entries of `insecureAllowRoutes` that open nothing. */
   readonly unknownRoutes: (routes: readonly string[]) => readonly string[];
 }
@@ -48,7 +50,9 @@ export function judgeServer(name: string, spec: Readonly<Record<string, unknown>
     };
   }
   const server = { ...read, forgejo: forgejoOf(read.forgejo, saysApiUrl(spec), forge) };
-  problems.push(...checkServer(server, true).map(({ path, what }) => ({ where: dotted(['spec', ...path]), what })));
+  problems.push(
+    ...checkServer(server, true, ground.perUser).map(({ path, what }) => ({ where: dotted(['spec', ...path]), what })),
+  );
   if (ground.mode === 'oauth' && server.forgejo.apiUrl !== forge?.apiUrl) {
     problems.push({
       where: 'spec.forgejo.apiUrl',

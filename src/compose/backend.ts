@@ -59,6 +59,7 @@ export function openBackend(
     observer: {
       attachBroken: () => metrics.attachDrops.inc(),
       attachRestored: (seconds) => metrics.attachRestoreSeconds.observe(seconds),
+      taken: (server, outcome) => metrics.poolClaims.inc({ server, outcome }),
     },
   });
 }

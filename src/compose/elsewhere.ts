@@ -1,5 +1,5 @@
 /** The way of clients' requests to sessions that other gateways have. */
-import type { Clock } from '../clock';
+import type { Clock, Timer } from '../clock';
 import type { Elsewhere } from '../http/mcp/elsewhere';
 import type { Peers, Replicas } from '../peers/contract';
 import { unanswered } from './unanswered';
@@ -17,25 +17,15 @@ export function elsewhereBy(
   clock: Pick<Clock, 'now' | 'after'>,
   patienceMs = PATIENCE_MS,
 ): Elsewhere {
-  const waiting = new Set<() => void>();
-  replicas.onGone(() => {
-    for (const wake of waiting) wake();
-  });
+  const pauses = new Pauses(clock);
+  replicas.onGone(() => pauses.endAll());
   return {
     now: () => clock.now(),
-    async wait(res, began) {
+    async wait(res, began, session) {
       const waited = clock.now() - began;
       if (waited >= patienceMs || res.destroyed) return false;
       const pause = Math.min(AGAIN_MS + waited / 4, AGAIN_MAX_MS) * (0.75 + Math.random() / 2);
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          timer.cancel();
-          waiting.delete(wake);
-          resolve();
-        };
-        const timer = clock.after(pause, wake);
-        waiting.add(wake);
-      });
+      await pauses.wait(pause, session ?? Symbol('one request'));
       return true;
     },
     async send(req, res, exchange, { session, holder, generation }, body) {
@@ -60,4 +50,46 @@ export function elsewhereBy(
       return 'again';
     },
   };
+}
+
+interface Pause {
+  due: number;
+  timer: Timer;
+  readonly waiting: Set<() => void>;
+}
+
+/** All that wait for the same go on together, as soon as the first of them would: so that they share one read of what they wait for. */
+class Pauses {
+  readonly #clock: Pick<Clock, 'now' | 'after'>;
+  readonly #pauses = new Map<string | symbol, Pause>();
+
+  constructor(clock: Pick<Clock, 'now' | 'after'>) {
+    this.#clock = clock;
+  }
+
+  /** @param ms at most. */
+  wait(ms: number, key: string | symbol): Promise<void> {
+    return new Promise((resolve) => {
+      const due = this.#clock.now() + ms;
+      const known = this.#pauses.get(key);
+      known?.waiting.add(resolve);
+      if (known !== undefined && known.due <= due) return;
+      known?.timer.cancel();
+      const timer = this.#clock.after(ms, () => this.#end(key));
+      if (known === undefined) this.#pauses.set(key, { due, timer, waiting: new Set([resolve]) });
+      else Object.assign(known, { due, timer });
+    });
+  }
+
+  endAll(): void {
+    for (const key of [...this.#pauses.keys()]) this.#end(key);
+  }
+
+  #end(key: string | symbol): void {
+    const pause = this.#pauses.get(key);
+    if (pause === undefined) return;
+    this.#pauses.delete(key);
+    pause.timer.cancel();
+    for (const resolve of pause.waiting) resolve();
+  }
 }

@@ -38,8 +38,9 @@ export function gatewaysBy(
         req,
         res,
         {
-          ...{ channel, target: { name, address }, body },
+          ...{ channel, target: { name, address } },
           ...{ clientAddress: exchange.address, requestId: exchange.id },
+          ...(body === undefined ? {} : { body }),
           ...(firstByteMs === undefined ? {} : { firstByteMs }),
         },
         gone,

@@ -18,6 +18,8 @@ import { Forges } from '../forgejo/forges';
 import type { TokenSet } from '../forgejo/vault/contract';
 import { VaultTokens } from '../forgejo/vault/tokens';
 import { within } from '../forgejo/vault/wait';
+import { isAway } from '../kube/error';
+import type { SessionView } from '../sessions/ports';
 import type { Registry } from '../sessions/registry';
 import { collection } from '../stores/sealed';
 import { vaultObserver } from '../telemetry/audit';
@@ -27,6 +29,7 @@ import type { Identity } from './identity';
 import { serveLogins } from './logins';
 import type { Records } from './records';
 import { startUpkeep, type Upkeep } from './upkeep';
+import { userSessions } from './user-sessions';
 
 export interface OAuthIdentityOptions {
   readonly config: Config;
@@ -35,6 +38,10 @@ export interface OAuthIdentityOptions {
   readonly dispatcher: Agent;
   /** Asked for late: it is built after this. */
   readonly sessions: () => Registry;
+  /** Of the sessions of all gateways; undefined where this is the only one. */
+  readonly view: SessionView | undefined;
+  /** Names this gateway in them. */
+  readonly self: string;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly clock: Clock;
@@ -55,7 +62,7 @@ const SETTLE_MS = 12_000;
 
 /** @throws AppError `CONFIG_INVALID` for keys and secrets that cannot be read, `STORE_UNAVAILABLE`. */
 export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Identity> {
-  const { config, catalog, records, dispatcher, sessions, metrics, log, clock } = options;
+  const { config, catalog, records, dispatcher, sessions, view, self, metrics, log, clock } = options;
   const { oauth } = config.auth;
   const { store } = records;
   const masters = masterKeys(await loadKeys(oauth.keyFile ?? join(config.dataDir, 'oauth.key')));
@@ -110,7 +117,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
       const found = await live.find(grant);
       return found === undefined ? undefined : { scopes: new Set(found.scopes), choice: found.policy };
     },
-    checks: [{ name: 'logins', check: () => store.check() }],
+    checks: [{ name: 'logins', check: () => store.check(), isOutage: isAway }],
     serve(publicUrl, bodies) {
       const served = serveLogins({
         config,
@@ -125,19 +132,7 @@ export async function oauthIdentity(options: OAuthIdentityOptions): Promise<Iden
         usable,
         forget: (grant) => live.forget(grant),
         forges,
-        sessions: {
-          of: (user) =>
-            sessions()
-              .sessionsOf(user)
-              .map(({ record, auth, server }) => ({
-                name: record.name,
-                server: server.name,
-                grant: auth.grant,
-                startedAt: record.createdAt,
-              })),
-          end: async (name) => void (await sessions().endNamed(name, 'user')),
-          endUser: (user) => sessions().endUser(user, 'user'),
-        },
+        sessions: userSessions(sessions, view, self, clock),
         scopes: SCOPES,
         metrics,
         log,

@@ -1,5 +1,4 @@
 /** The operator program: configuration in, running loops out. */
-import { randomBytes } from 'node:crypto';
 import { judgeServer } from '../catalog/verdict';
 import { systemClock } from '../clock';
 import type { OperatorConfig } from '../config/operator';
@@ -10,11 +9,13 @@ import { listen } from '../http/listener';
 import { opsHandler, ReadinessProbe } from '../http/ops';
 import { fromFault } from '../kube/error';
 import type { ServerTimes } from '../operator/facts';
+import { operatorName } from '../operator/names';
 import { Operator } from '../operator/operator';
 import type { Logger } from '../telemetry/log';
 import { collectProcessMetrics, createMetrics } from '../telemetry/metrics';
 import { operatorObserver } from '../telemetry/observers';
 import { openCluster } from './backend';
+import { openPools } from './pools';
 
 export interface OperatorProgramOptions {
   readonly log: Logger;
@@ -42,13 +43,20 @@ export async function composeOperator(
   collectProcessMetrics(metrics);
   metrics.build.set({ version, node: process.version, backend: 'operator' }, 1);
   const kube = openCluster(backend.kubeconfig);
-  const ground = { servers: config.servers, mode: config.auth.mode, unknownRoutes: unknownAllowRoutes };
+  const ground = {
+    servers: config.servers,
+    mode: config.auth.mode,
+    perUser: own.perUser.enabled,
+    unknownRoutes: unknownAllowRoutes,
+  };
+  const identity = operatorName();
+  const pools = openPools(config, ground, kube, identity, log);
   const operator = new Operator({
     kube,
     clock,
     log,
     observer: operatorObserver(metrics),
-    identity: `operator-${randomBytes(8).toString('hex')}`,
+    identity,
     namespace: own.namespace,
     sessionsNamespace: backend.namespace,
     installId: backend.installId,
@@ -56,6 +64,7 @@ export async function composeOperator(
     workers: own.workers,
     lease: { name: own.lease, duration: own.leaseDuration, deadline: own.renewDeadline, retry: own.retryPeriod },
     certificateSecret: own.certificateSecret,
+    pools: pools.options,
     configured: new Map(config.servers.map((server) => [server.name, timesOf(server)])),
     validate: (name, spec) => {
       const verdict = judgeServer(name, spec, ground);
@@ -101,6 +110,7 @@ export async function composeOperator(
     async stop() {
       probe.stop();
       await operator.stop();
+      await pools.stop();
       await listener.close(0);
       await kube.close();
     },
@@ -108,7 +118,15 @@ export async function composeOperator(
 }
 
 /** Times of a server of the configuration, in milliseconds. */
-function timesOf({ idleTimeout, sessionTTL, maxLifetime, startTimeout, stateful, paused }: ServerSpec): ServerTimes {
+function timesOf({
+  idleTimeout,
+  sessionTTL,
+  maxLifetime,
+  startTimeout,
+  stateful,
+  paused,
+  drain,
+}: ServerSpec): ServerTimes {
   const [idle, ttl, lifetime, start] = [idleTimeout, sessionTTL, maxLifetime, startTimeout].map((time) => time * 1000);
-  return { idle, ttl, maxLifetime: lifetime, start, stateful, paused };
+  return { idle, ttl, maxLifetime: lifetime, start, stateful, paused, drain };
 }

@@ -4,12 +4,14 @@ import type { Config } from '../config/load';
 import { AppError } from '../errors';
 import type { ProxyElsewhere } from '../forgejo/proxy/elsewhere';
 import type { McpOptions } from '../http/mcp/routes';
+import type { ReadinessCheck } from '../http/ops';
 import type { KubeClient } from '../kube/client';
 import { Certificates } from '../peers/certificates';
 import type { PeerListener, PeerService, Replicas } from '../peers/contract';
 import { openPeerListener } from '../peers/listener';
 import { createPeers } from '../peers/peers';
 import { createReplicas } from '../peers/replicas';
+import type { Holders } from '../sessions/holders';
 import type { Logger } from '../telemetry/log';
 import type { Metrics } from '../telemetry/metrics';
 import { peerObserver } from '../telemetry/observers';
@@ -25,8 +27,12 @@ const CLOSE_MS = 2_000;
 /** The replicas where sessions are shared. */
 export interface Shared {
   readonly replicas: Replicas;
+  /** The same for whoever holds sessions. */
+  readonly holders: Holders;
   /** Whether requests of the stateless era come to this one, by what says which of them share a child. */
   owns(key: string): boolean;
+  /** What has to work before this gateway can be one among others. */
+  readonly checks: readonly ReadinessCheck[];
   /** The credential proxy's way to the others; undefined where there is none. */
   readonly forge: ProxyElsewhere | undefined;
   /** Takes requests of the others from now on. Resolves with the ways to them. */
@@ -69,6 +75,9 @@ export async function joinReplicas(
   if (peers !== undefined) replicas.onGone((name) => peers.cut(name));
   return {
     replicas,
+    holders: holdersBy(replicas),
+    // It fails at the start only: what was once read is kept.
+    checks: certificates === undefined ? [] : [{ name: 'peers', check: () => certificates.check() }],
     owns: peers === undefined ? () => true : ownsBy(replicas),
     forge: peers === undefined ? undefined : forgeElsewhere(peers, replicas),
     async open(service) {
@@ -86,5 +95,20 @@ export async function joinReplicas(
       certificates?.stop();
       await replicas.stop();
     },
+  };
+}
+
+function holdersBy(replicas: Replicas): Holders {
+  let doubts = 0;
+  replicas.onSureAgain(() => (doubts += 1));
+  return {
+    self: replicas.self,
+    get isSure() {
+      return replicas.isSure;
+    },
+    get doubts() {
+      return doubts;
+    },
+    isAlive: (holder) => replicas.isAlive(holder),
   };
 }

@@ -27,12 +27,13 @@ export interface CatalogOptions {
 
 /** Resolves once all servers are known. @throws AppError `BACKEND_UNAVAILABLE` where the cluster does not tell. */
 export async function openCatalog({ config, kube, log, clock, signal }: CatalogOptions): Promise<OpenedCatalog> {
-  const { servers, auth, backend } = config;
+  const { servers, auth, backend, operator } = config;
   const namespace = backend.serversNamespace;
   if (kube === undefined || backend.kind !== 'pod' || namespace === undefined) {
     return { catalog: new StaticCatalog(servers), stop: async () => undefined };
   }
-  const ground = { servers, mode: auth.mode, unknownRoutes: unknownAllowRoutes };
+  const perUser = operator.perUser.enabled;
+  const ground = { servers, mode: auth.mode, perUser, unknownRoutes: unknownAllowRoutes };
   const catalog = new ClusterCatalog({ kube, clock, log, namespace, ground });
   try {
     await catalog.synced(AbortSignal.any([signal, AbortSignal.timeout(SYNC_MS)]));
@@ -41,4 +42,15 @@ export async function openCatalog({ config, kube, log, clock, signal }: CatalogO
     throw thrown;
   }
   return { catalog, stop: () => catalog.stop() };
+}
+
+/** Whether a server is to have no sessions. Where that cannot be said just now, they are left alone. */
+export function drainsBy(catalog: Pick<ServerCatalog, 'find'>): (name: string) => boolean {
+  return (name) => {
+    try {
+      return catalog.find(name)?.drain === true;
+    } catch {
+      return false;
+    }
+  };
 }

@@ -7,6 +7,7 @@ import { labelValue } from '../kube/labels';
 import type { SessionStore } from '../sessions/ports';
 import { openKubernetesSessionStore } from '../stores/kubernetes/sessions';
 import { openSqliteSessionStore } from '../stores/sqlite/sessions';
+import type { Logger } from '../telemetry/log';
 
 /**
  * Opens the store.
@@ -19,14 +20,14 @@ export function openSessionStore(
   path: string,
   kube: KubeClient | undefined,
   self: string,
-  clock: Clock,
+  { clock, log }: { clock: Clock; log: Logger },
 ): SessionStore {
   if (sessions.driver === 'sqlite') return openSqliteSessionStore(path);
   if (kube === undefined) throw new AppError('CONFIG_INVALID', 'sessions.driver kubernetes needs a Kubernetes API.');
   const { namespace, installId, owner } = backend;
   const install = labelValue(installId);
   return openKubernetesSessionStore({
-    ...{ kube, namespace, install, holder: self, clock },
+    ...{ kube, namespace, install, holder: self, clock, log },
     ...(owner === undefined ? {} : { owner }),
   });
 }

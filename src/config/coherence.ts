@@ -10,7 +10,7 @@ const LOOPBACK = /^(127\.|::1$)/;
 /** Problems between settings; empty when all is well. */
 export function checkTogether(settings: Settings, servers: readonly ServerSpec[]): Problem[] {
   const problems: Problem[] = [];
-  const { http, backend, proxy, sessions } = settings;
+  const { http, backend, operator, proxy, sessions } = settings;
 
   if (http.publicUrl === undefined && !LOOPBACK.test(http.listen.address)) {
     problems.push({
@@ -26,6 +26,9 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
   }
   if (sessions.maxTotal !== 0 && sessions.maxPerUser > sessions.maxTotal) {
     problems.push({ where: 'sessions.maxPerUser', what: 'must be at most sessions.maxTotal' });
+  }
+  if (operator.perUser.enabled) {
+    problems.push({ where: 'operator.perUser.enabled', what: 'must be false: this version makes no namespaces yet' });
   }
   if (proxy.tls === 'on' && proxy.insecureNoTls) {
     problems.push({ where: 'proxy.insecureNoTls', what: 'goes against proxy.tls "on": remove one' });
@@ -57,11 +60,14 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
         what: 'is needed with sessions.driver "kubernetes": host:port of this gateway for the others',
       });
   }
+  if (settings.operator.perUser.enabled && sessions.driver !== 'kubernetes') {
+    problems.push({ where: 'operator.perUser.enabled', what: 'needs sessions.driver "kubernetes"' });
+  }
   if (settings.defaultServer !== undefined && !servers.some(({ name }) => name === settings.defaultServer)) {
     problems.push({ where: 'defaultServer', what: `there is no server named "${settings.defaultServer}"` });
   }
   for (const server of servers) {
-    for (const { path, what } of checkServer(server, backend.kind === 'pod')) {
+    for (const { path, what } of checkServer(server, backend.kind === 'pod', settings.operator.perUser.enabled)) {
       problems.push({ where: serverPath(server.name, ...path), what });
     }
   }
@@ -70,10 +76,15 @@ export function checkTogether(settings: Settings, servers: readonly ServerSpec[]
   return problems;
 }
 
-/** What does not go together within one server. @param pods whether its children are pods. */
+/**
+ * What does not go together within one server.
+ * @param pods whether its children are pods.
+ * @param perUser whether the operator makes namespaces for users.
+ */
 export function checkServer(
-  { pod, forgejo, env, maxLifetime, startTimeout }: ServerSpec,
+  { pod, pool, isolation, forgejo, env, maxLifetime, startTimeout }: ServerSpec,
   pods: boolean,
+  perUser: boolean,
 ): { readonly path: string[]; readonly what: string }[] {
   const problems: { path: string[]; what: string }[] = [];
   if (pods && pod.launcher === 'inject' && pod.launcherImage === undefined) {
@@ -83,6 +94,25 @@ export function checkServer(
     problems.push({
       path: ['pod', 'image'],
       what: 'is needed with backend.kind pod: the image that has the child',
+    });
+  }
+  if (pool.max < pool.min) problems.push({ path: ['pool', 'max'], what: 'must be at least pool.min' });
+  if (isolation.namespace === 'PerUser' && pool.max > 0) {
+    problems.push({
+      path: ['pool'],
+      what: 'cannot be with isolation.namespace "PerUser": whose a pod will be is not known before it waits, and it cannot move. Set min and max to 0',
+    });
+  }
+  if (isolation.namespace === 'PerUser' && !(pods && perUser)) {
+    problems.push({
+      path: ['isolation', 'namespace'],
+      what: '"PerUser" needs pods, and an operator that makes namespaces: set operator.perUser.enabled (sessions.perUser.enabled of the chart), or use "Shared"',
+    });
+  }
+  if (isolation.namespace === 'PerUser' && pod.imagePullSecrets.length > 0) {
+    problems.push({
+      path: ['pod', 'imagePullSecrets'],
+      what: 'must be empty with isolation.namespace "PerUser": no Secret is in those namespaces. Let the nodes, or the registry, allow the pull',
     });
   }
   for (const variable of [forgejo.urlEnv, ...forgejo.tokenEnv]) {

@@ -58,10 +58,22 @@ export async function loadOperatorConfig({ file, env }: Pick<LoadOptions, 'file'
   return { ...parsed.data, servers: resolved, operator: { ...parsed.data.operator, namespace } };
 }
 
-function checkOperator({ namespace, leaseDuration, renewDeadline, retryPeriod }: Settings['operator']): Problem[] {
+function checkOperator({
+  namespace,
+  perUser,
+  leaseDuration,
+  renewDeadline,
+  retryPeriod,
+}: Settings['operator']): Problem[] {
   const problems: Problem[] = [];
   if (namespace === undefined) {
     problems.push({ where: 'operator.namespace', what: 'is needed: the namespace of the release' });
+  }
+  if (perUser.enabled && perUser.owner === undefined) {
+    problems.push({
+      where: 'operator.perUser.owner',
+      what: 'is needed with operator.perUser.enabled: the ClusterRole that these namespaces go with',
+    });
   }
   if (renewDeadline + GAP > leaseDuration) {
     problems.push({

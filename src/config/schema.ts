@@ -18,6 +18,7 @@ import {
   origin,
   path,
   text,
+  texts,
 } from './fields';
 import { serverName } from './server-schema';
 
@@ -90,17 +91,19 @@ const sessions = z.strictObject({
     ),
   maxPerUser: integer({ min: 0 })
     .prefault(10)
-    .describe('Sessions of one user that have a child at once; those that sleep have none. 0: no limit.'),
+    .describe(
+      'Sessions of one user that have a child at once, at all gateways together; those that sleep have none. 0: no limit.',
+    ),
   maxTotal: integer({ min: 0 }).prefault(200).describe('The same of all users together; 0: no limit.'),
   maxHibernatedPerUser: integer({ min: 0 })
     .prefault(100)
     .describe(
-      'Sessions of one user that sleep, without a child; the one that was used the longest ago ends for a further one. 0: no limit.',
+      'Sessions of one user that sleep at a gateway, without a child; the one that was used the longest ago ends for a further one. 0: no limit.',
     ),
   maxHibernated: integer({ min: 0 }).prefault(10_000).describe('The same of all users together; 0: no limit.'),
   opensPerMinutePerUser: integer({ min: 0 })
     .prefault(60)
-    .describe('Sessions that one user may open a minute; 0: no limit.'),
+    .describe('Sessions that one user may open a minute, at all gateways together; 0: no limit.'),
   opensPerMinute: integer({ min: 0 }).prefault(600).describe('Sessions that may be opened a minute; 0: no limit.'),
   unknownStatus: integer({ min: 400, max: 499 })
     .prefault(410)
@@ -223,8 +226,15 @@ const ops = z.strictObject({
   listen: listenAddress()
     .prefault('127.0.0.1:9090')
     .describe('Where /metrics, /healthz and /readyz are served. Not for the Internet.'),
-  checkTimeout: duration({ min: 0.1 }).prefault('5s').describe('Time for each check of /readyz.'),
+  checkTimeout: duration({ min: 0.1 })
+    .prefault('3s')
+    .describe('Time for each check of /readyz; shorter than whoever asks waits for the answer.'),
   checkCache: duration().prefault('5s').describe('How long the result of a check is used.'),
+  outageGrace: duration()
+    .prefault('10m')
+    .describe(
+      'How long a gateway that was ready stays ready while the Kubernetes API does not answer: all gateways of an install share it, so that leaving their Service would help nobody. One that is refused is not ready at once.',
+    ),
 });
 
 const log = z.strictObject({
@@ -254,7 +264,29 @@ const replicas = z.strictObject({
   certificates: path()
     .optional()
     .describe(
-      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs. Without it nothing is sent on or taken.',
+      'Folder with `ca.crt`, `tls.crt` and `tls.key`, with which gateways believe each other; they may come and change while it runs, and until there are some the gateway is not ready. Without it nothing is sent on or taken.',
+    ),
+});
+
+const perUser = z.strictObject({
+  enabled: boolean()
+    .prefault(false)
+    .describe(
+      'Lets servers have a namespace for each user (`isolation.namespace` `PerUser`): the operator makes them.',
+    ),
+  owner: text()
+    .optional()
+    .describe('A ClusterRole that owns these namespaces: they go with it. Needed with `enabled`.'),
+  idle: duration({ min: 1 })
+    .prefault('10m')
+    .describe('A namespace in which no session has had a pod for this long is removed, with all that is in it.'),
+  labels: texts()
+    .prefault({})
+    .describe('Further labels of these namespaces. Their Pod Security level is always `restricted`.'),
+  objects: list(z.record(z.string(), z.unknown(), { error: 'must be a map' }).meta({ 'x-type': 'map' }))
+    .prefault([])
+    .describe(
+      'What each of these namespaces has, as manifests without a namespace, made from the first to the last before any session is let in: RoleBindings, NetworkPolicies, a ResourceQuota, a LimitRange.',
     ),
 });
 
@@ -275,11 +307,15 @@ const operator = z.strictObject({
     .describe('One that could not renew for this long stops by itself; at least 2 s shorter than leaseDuration.'),
   retryPeriod: duration({ min: 0.1 }).prefault('2s').describe('Time between two renewals.'),
   workers: integer({ min: 1, max: 64 }).prefault(8).describe('Sessions, and pods, that are worked on at once.'),
+  maxWarmPods: integer({ min: 0, max: 10_000 })
+    .prefault(50)
+    .describe('Pods of all pools together, at most: what waits for sessions must leave room for them.'),
   certificateSecret: label()
     .optional()
     .describe(
       'A Secret of that namespace, which must be there, for the certificates with which gateways believe each other; the operator makes and rotates them. Without it none are made.',
     ),
+  perUser: perUser.prefault({}),
 });
 
 /** The whole configuration but `server`, `servers` and the files of `serversDir`. */

@@ -93,6 +93,9 @@ const policy = z.strictObject({
     ),
 });
 
+/** Pods of one server's pool at most. */
+const POOL_MAX = 1000;
+
 const tolerations = list(z.record(z.string(), z.unknown(), { error: 'must be a map' }).meta({ 'x-type': 'map' }));
 
 const pod = z.strictObject({
@@ -120,6 +123,29 @@ const pod = z.strictObject({
   launcherImage: text().optional().describe('The image that has the launcher, for `inject`.'),
 });
 
+/** Pods that wait for a session. Only a cluster with an operator has them. */
+const pool = z.strictObject({
+  min: integer({ min: 0, max: POOL_MAX })
+    .prefault(0)
+    .describe(
+      'Pods that are kept waiting for a session, so that its start is a handshake away; 0: none unless sessions come.',
+    ),
+  max: integer({ min: 0, max: POOL_MAX })
+    .optional()
+    .describe('As many may wait while sessions come faster than pods start. Default: `min`.'),
+  maxAge: duration({ min: 60 })
+    .prefault('1h')
+    .describe('A pod that nobody took for about this long is replaced by a new one.'),
+});
+
+const isolation = z.strictObject({
+  namespace: choice('Shared', 'PerUser')
+    .prefault('Shared')
+    .describe(
+      "Where sessions' pods are. `Shared`: in the sessions' namespace; `PerUser`: in one for each user, which the operator makes and removes (`operator.perUser`).",
+    ),
+});
+
 /** Everything that can be said of a server but its name. */
 export const serverSchema = z.strictObject({
   command: list(text())
@@ -133,6 +159,8 @@ export const serverSchema = z.strictObject({
   forgejo: forgejo.prefault({} as z.input<typeof forgejo>),
   policy: policy.prefault({}),
   pod: pod.prefault({}),
+  pool: pool.prefault({}),
+  isolation: isolation.prefault({}),
   protocolEra: choice('auto', 'legacy', 'modern')
     .prefault('auto')
     .describe(
@@ -156,13 +184,20 @@ export const serverSchema = z.strictObject({
     .describe('Time between end of input and SIGTERM, and between SIGTERM and SIGKILL.'),
   maxLineBytes: bytes({ min: 65_536 }).prefault('64Mi').describe('The longest message that the child may write.'),
   maxCallsInFlight: integer({ min: 1 }).prefault(64).describe('Calls that one session may have in flight.'),
-  maxSessions: integer({ min: 0 }).prefault(0).describe('Sessions of this server at once; 0: no limit of its own.'),
+  maxSessions: integer({ min: 0 })
+    .prefault(0)
+    .describe('Sessions of this server at once, at all gateways together; 0: no limit of its own.'),
   stateful: boolean()
     .prefault(false)
     .describe(
       'The child keeps something that another one could not take over: the session ends where it would otherwise be woken on a new child.',
     ),
   paused: boolean().prefault(false).describe('No new sessions of this server are opened; those that are open go on.'),
+  drain: boolean()
+    .prefault(false)
+    .describe(
+      'No new sessions of this server are opened, and those that there are end: at once, or when their calls are answered, within `stop.drainTimeout`.',
+    ),
 });
 
 /** The name of a server: its path is `/servers/<name>/mcp`. */

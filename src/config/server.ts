@@ -66,6 +66,21 @@ export interface PodSpec {
   readonly launcherImage?: string;
 }
 
+/** Pods that wait for a session; ignored by the process driver. */
+export interface PoolSpec {
+  readonly min: number;
+  /** At least `min`; 0: no pool. */
+  readonly max: number;
+  /** Seconds for which a pod may wait. */
+  readonly maxAge: number;
+}
+
+/** How sessions are kept apart; ignored by the process driver. */
+export interface IsolationSpec {
+  /** `Shared`: all sessions of the install are in one namespace; `PerUser`: those of each user are in a namespace of their own. */
+  readonly namespace: 'Shared' | 'PerUser';
+}
+
 /** One server. */
 export interface ServerSpec {
   /** DNS label; the path is `/servers/<name>/mcp`. */
@@ -77,6 +92,8 @@ export interface ServerSpec {
   readonly forgejo: ForgejoSpec;
   readonly policy: ServerPolicy;
   readonly pod: PodSpec;
+  readonly pool: PoolSpec;
+  readonly isolation: IsolationSpec;
   /** Which era of MCP the child speaks: `auto` asks it, `legacy` is the one with `initialize`, `modern` 2026-07-28 and later. */
   readonly protocolEra: 'auto' | 'legacy' | 'modern';
   /** Seconds without a call until the reaper ends the session's child, or the session where it cannot sleep. */
@@ -101,4 +118,6 @@ export interface ServerSpec {
   readonly stateful: boolean;
   /** No new sessions are opened. */
   readonly paused: boolean;
+  /** No new sessions are opened, and those that there are end. */
+  readonly drain: boolean;
 }

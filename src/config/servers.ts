@@ -85,7 +85,7 @@ function has(value: unknown, path: readonly PropertyKey[]): boolean {
   return true;
 }
 
-function specOf(name: string, { forgejo, pod, ...rest }: ServerSettings): ServerSpec {
+function specOf(name: string, { forgejo, pod, pool, ...rest }: ServerSettings): ServerSpec {
   const { applications, ...forgejoRest } = forgejo;
   const { image = '', runtimeClassName, priorityClassName, launcherImage, ...podRest } = pod;
   return {
@@ -103,6 +103,7 @@ function specOf(name: string, { forgejo, pod, ...rest }: ServerSettings): Server
       ...(priorityClassName === undefined ? {} : { priorityClassName }),
       ...(launcherImage === undefined ? {} : { launcherImage }),
     },
+    pool: { ...pool, max: pool.max ?? pool.min },
   };
 }
 

@@ -10,6 +10,11 @@ export interface ReadinessCheck {
   /** A label of the metric `forgejo_mcp_ready`. */
   readonly name: string;
   check(signal: AbortSignal): Promise<void>;
+  /**
+   * Whether what it rejected with says no more than that something is away which all gateways share, so that leaving their Service helps nobody. No answer in time counts as that, too.
+   * A check without it is of this gateway alone.
+   */
+  readonly isOutage?: (thrown: unknown) => boolean;
 }
 
 export interface OpsOptions {
@@ -18,6 +23,8 @@ export interface OpsOptions {
   readonly timeoutMs: number;
   /** Milliseconds for which a result is used again. */
   readonly cacheMs: number;
+  /** Milliseconds for which a check that passed before may fail in an outage while the gateway stays ready. */
+  readonly outageMs?: number;
   readonly clock: Clock;
   readonly log: Logger;
   /** The metrics' text and its content type. */
@@ -28,10 +35,15 @@ export interface OpsOptions {
   readonly observe: (check: string, ready: boolean) => void;
 }
 
-/** What /readyz says. `detail` names what to look at; what is secret never reaches it (`AppError`). */
+type CheckResult =
+  | 'ok'
+  /** `outage`: it fails, and the gateway is ready all the same. */
+  | { readonly code: string; readonly message: string; readonly outage?: true };
+
+/** What /readyz says. `message` names what to look at; what is secret never reaches it (`AppError`). */
 export interface Readiness {
   readonly ready: boolean;
-  readonly checks: Readonly<Record<string, 'ok' | { readonly code: string; readonly message: string }>>;
+  readonly checks: Readonly<Record<string, CheckResult>>;
   readonly notes: Readonly<Record<string, string>>;
 }
 
@@ -40,6 +52,8 @@ export class ReadinessProbe {
   readonly #options: Omit<OpsOptions, 'metrics'>;
   #stopping = false;
   #last: { at: number; result: Promise<Readiness> } | undefined;
+  /** When each check passed last. */
+  readonly #passed = new Map<string, number>();
 
   constructor(options: Omit<OpsOptions, 'metrics'>) {
     this.#options = options;
@@ -68,14 +82,15 @@ export class ReadinessProbe {
   async #run(): Promise<Readiness> {
     const results = await Promise.all(this.#options.checks.map((check) => this.#one(check)));
     return {
-      ready: results.every(([, result]) => result === 'ok'),
+      ready: results.every(([, result]) => result === 'ok' || result.outage === true),
       checks: Object.fromEntries(results),
       notes: this.#options.notes(),
     };
   }
 
-  async #one(check: ReadinessCheck): Promise<[string, 'ok' | { code: string; message: string }]> {
-    const { timeoutMs, observe, log } = this.#options;
+  async #one(check: ReadinessCheck): Promise<[string, CheckResult]> {
+    const { timeoutMs, outageMs = 0, clock, observe, log } = this.#options;
+    const began = clock.now();
     const deadline = new AbortController();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_resolve, reject) => {
@@ -86,14 +101,18 @@ export class ReadinessProbe {
     });
     try {
       await Promise.race([check.check(deadline.signal), late]);
+      this.#passed.set(check.name, began);
       observe(check.name, true);
       return [check.name, 'ok'];
     } catch (thrown) {
       const error = toAppError(thrown);
       observe(check.name, false);
-      log.warn('ready.failed', { check: check.name, code: error.code, detail: error.detail });
-      const message = deadline.signal.aborted ? 'It did not answer in time.' : error.message;
-      return [check.name, { code: error.code, message }];
+      const isLate = deadline.signal.aborted;
+      const isShort = began - (this.#passed.get(check.name) ?? -Infinity) < outageMs;
+      const isOutage = isShort && check.isOutage !== undefined && (isLate || check.isOutage(thrown));
+      log.warn('ready.failed', { check: check.name, code: error.code, detail: error.detail, ready: isOutage });
+      const message = isLate ? 'It did not answer in time.' : error.message;
+      return [check.name, { code: error.code, message, ...(isOutage ? { outage: true } : {}) }];
     } finally {
       clearTimeout(timer);
     }
@@ -102,7 +121,7 @@ export class ReadinessProbe {
 
 /**
  * Serves `/metrics` (Prometheus text format), `/healthz` (200 while the event loop turns: it is the answer itself that proves it) and
- * `/readyz` (200, or 503 with what fails).
+ * `/readyz` (200, or 503; with what fails).
  */
 export function opsHandler(probe: ReadinessProbe, metrics: OpsOptions['metrics']): RequestListener {
   return (req: IncomingMessage, res: ServerResponse) => {

@@ -34,6 +34,8 @@ export interface ElectionObserver {
   leading(is: boolean): void;
   /** Another has the Lease than before; empty: nobody. */
   holder(name: string): void;
+  /** The API has told how the Lease stands, for the first time in so many milliseconds. */
+  told?(silence: number): void;
 }
 
 /** Of each wait between two tries this much is left to chance, so that candidates do not come together. */
@@ -93,7 +95,9 @@ export class LeaderElection {
     const began = clock.now();
     try {
       const ours = await lease.take({ timeout: renewDeadlineMs / 2 });
+      const { silence } = this;
       this.#toldAt = clock.now();
+      observer?.told?.(silence);
       if (ours) this.#renewedAt = began;
       if (lease.holder !== this.#holder) {
         this.#holder = lease.holder;

@@ -19,6 +19,14 @@ export class KubeError extends Error {
     this.retryAfter = retryAfter;
   }
 
+  /**
+   * Whether it says no more than that the API is away: nobody answered, or the server could not do its work at all. Who is refused has been answered.
+   */
+  get isAway(): boolean {
+    if (this.status === 0) return this.reason === 'Timeout' || this.reason === 'Unreachable';
+    return this.status === 429 || this.status >= 500;
+  }
+
   /** One line for a log. */
   get summary(): string {
     return `${this.status === 0 ? 'no answer' : String(this.status)} ${this.reason}: ${this.message}`;
@@ -65,4 +73,12 @@ export function statusOf(text: string): { reason?: string; message?: string } {
   } catch {
     return {};
   }
+}
+
+/** Whether an error, or what caused it, says that the API is away; see {@link KubeError.isAway}. */
+export function isAway(thrown: unknown): boolean {
+  for (let at: unknown = thrown, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
+    if (at instanceof KubeError) return at.isAway;
+  }
+  return false;
 }

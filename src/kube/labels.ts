@@ -8,7 +8,7 @@ export const LABELS = {
   /** Which install an object belongs to: every list, watch and orphan hunt selects by it. */
   install: 'app.kubernetes.io/instance',
   managedBy: 'app.kubernetes.io/managed-by',
-  /** `session`, `canary`, or `gateway` for its Lease. */
+  /** `session`, `warm` for a pod that waits for one, `canary`, or `gateway` for its Lease. */
   component: 'app.kubernetes.io/component',
   /** The server's name. */
   server: `${LABEL_PREFIX}/server`,
@@ -16,8 +16,14 @@ export const LABELS = {
   session: `${LABEL_PREFIX}/session`,
   /** An opaque digest of the user. */
   user: `${LABEL_PREFIX}/user`,
-  /** Which run of which gateway made the object; another run's pods are orphans. */
+  /** The user's id at the forge. */
+  userId: `${LABEL_PREFIX}/user-id`,
+  /** On sessions that have not ended: there may be a great many others. */
+  live: `${LABEL_PREFIX}/live`,
+  /** Which run of which gateway made or took the object; another run's pods are orphans. Of a warm pod: which run of the operator made it. */
   run: `${LABEL_PREFIX}/run`,
+  /** What a warm pod was made of: a digest of its server's pod. */
+  template: `${LABEL_PREFIX}/template`,
 } as const;
 
 const LABEL_VALUE = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/;

@@ -198,6 +198,7 @@ export class Reflector<T extends Projection> {
     const { signal } = this.#stopped;
     const { clock, log, what } = this.#options;
     let backoff = 0;
+    let wasExpired = false;
     while (!signal.aborted) {
       try {
         if (this.#version === undefined || clock.now() - this.#listedAt > RELIST_MS) await this.#list();
@@ -206,7 +207,11 @@ export class Reflector<T extends Projection> {
       } catch (thrown) {
         if (signal.aborted) return;
         this.#fault = fromFault(thrown);
-        if (this.#fault.status === 410 || this.#fault.status === 504) this.#version = undefined;
+        const isExpired = this.#fault.status === 410 || this.#fault.status === 504;
+        if (isExpired) this.#version = undefined;
+        // After an outage the API answers again, and has forgotten where the watch stood: that is no reason to wait once more.
+        if (isExpired && !wasExpired) backoff = 0;
+        wasExpired = isExpired;
         backoff = Math.min(BACKOFF_MAX_MS, Math.max(BACKOFF_MIN_MS, backoff * 2));
         log.warn(`${what}.watch-failed`, { reason: this.#fault.summary, retryMs: backoff });
         await this.#sleep(backoff * (0.5 + Math.random() / 2));

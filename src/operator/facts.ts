@@ -1,4 +1,7 @@
 /** The few facts of an object that the loops decide by. They are read from the API's own JSON, cached or live, and every field is checked: an object may be another version's. */
+import { judge } from '../backends/pod/judge';
+import { podState } from '../backends/pod/pod-state';
+import { isReady, WARM } from '../backends/pod/warm';
 import { parseDuration } from '../config/units';
 import { LABELS } from '../kube/labels';
 import type { Projection } from '../kube/reflector';
@@ -26,15 +29,28 @@ export interface SessionFacts extends Projection {
 
 /** A pod of the install. */
 export interface PodFacts extends Projection {
-  /** `session`, `canary`, or something else that is not ours to judge. */
+  /** `session`, `warm`, `canary`, or something else that is not ours to judge. */
   readonly component: string;
   readonly session: string;
   readonly server: string;
-  /** The run of the gateway that made it. */
+  /** The run of the gateway that made or took it; of the operator's where nobody took it. */
   readonly run: string;
   /** Its containers will not run again. */
   readonly over: boolean;
   readonly deleting: boolean;
+  /** Of one that waits for a session. */
+  readonly warm?: WarmFacts;
+}
+
+/** What is known of a pod that waits for a session. */
+export interface WarmFacts {
+  readonly template: string;
+  /** Wall-clock milliseconds. */
+  readonly createdAt: number;
+  /** It can be taken. */
+  readonly ready: boolean;
+  /** Why it will not come up, or runs no more; undefined where neither is so. For a log. */
+  readonly fault?: string;
 }
 
 /** A Lease. */
@@ -62,6 +78,7 @@ export interface ServerTimes {
   readonly start: number;
   readonly stateful: boolean;
   readonly paused: boolean;
+  readonly drain: boolean;
 }
 
 /** Of a server that is not there (any more): the defaults of `config/server-schema.ts`. */
@@ -72,6 +89,7 @@ export const DEFAULT_TIMES: ServerTimes = {
   start: 2 * 60_000,
   stateful: false,
   paused: false,
+  drain: false,
 };
 
 /** Seconds of a Lease that does not say. */
@@ -115,7 +133,17 @@ export function podFacts(value: unknown): PodFacts | undefined {
     run: text(labels[LABELS.run]),
     over: phase === 'Succeeded' || phase === 'Failed',
     deleting: isDeleting(metadata),
+    ...(labels[LABELS.component] === WARM ? warmFacts(value) : {}),
   };
+}
+
+function warmFacts(value: unknown): Pick<PodFacts, 'warm'> {
+  const state = podState(value);
+  if (state === undefined) return {};
+  const { template = '', createdAt } = state;
+  const verdict = judge(state);
+  const fault = verdict.kind === 'failed' ? (verdict.error.detail ?? verdict.error.code) : undefined;
+  return { warm: { template, createdAt, ready: isReady(state), ...(fault === undefined ? {} : { fault }) } };
 }
 
 export function leaseFacts(value: unknown): LeaseFacts | undefined {
@@ -146,6 +174,7 @@ export function serverFacts(value: unknown): ServerFacts | undefined {
       start: duration(spec.startTimeout, DEFAULT_TIMES.start),
       stateful: spec.stateful === true,
       paused: spec.paused === true,
+      drain: spec.drain === true,
     },
   };
 }

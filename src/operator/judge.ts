@@ -5,11 +5,15 @@
 import type { EndReason } from '../sessions/ports';
 import { isReplicaName } from '../peers/names';
 import type { PodFacts, ServerTimes, SessionFacts } from './facts';
+import { isOperatorName } from './names';
 
 export type SessionVerdict =
   /** `again`: milliseconds after which to look again; none: an event will tell. */
   | { readonly act: 'nothing'; readonly again?: number }
-  | { readonly act: 'end'; readonly reason: Extract<EndReason, 'expired' | 'lifetime' | 'start-failed' | 'lost'> }
+  | {
+      readonly act: 'end';
+      readonly reason: Extract<EndReason, 'expired' | 'lifetime' | 'start-failed' | 'lost' | 'drained'>;
+    }
   /** It has no pod and no holder from now on, and lives. */
   | { readonly act: 'hibernate' }
   /** The record has been kept long enough. */
@@ -43,9 +47,11 @@ export function judgeSession({
   if (state === 'Hibernated') {
     // Somebody wakes it.
     if (session.holder !== '' && holderDeadFor === undefined) return { act: 'nothing' };
+    if (times.drain) return { act: 'end', reason: 'drained' };
     return expiresAt === undefined ? { act: 'nothing' } : at(expiresAt, wall, { act: 'end', reason: 'expired' });
   }
   if (holderDeadFor === undefined) return { act: 'nothing' };
+  if (times.drain) return { act: 'end', reason: 'drained' };
   if (expiresAt !== undefined && expiresAt <= wall) return { act: 'end', reason: 'expired' };
   if (times.maxLifetime > 0 && createdAt + times.maxLifetime <= wall) return { act: 'end', reason: 'lifetime' };
   const sleeps = session.replayable && !times.stateful;
@@ -98,6 +104,7 @@ export function isClaimed(pod: PodFacts, session: SessionFacts | undefined): boo
  */
 export function orphanIn(sight: PodSight): number | undefined {
   const { pod, session, times, makerLives, holderLives, unclaimedFor } = sight;
+  if (!pod.deleting && pod.component === 'canary' && isOperatorName(pod.run)) return CANARY_MS - unclaimedFor;
   // A gateway that records its sessions in a file of its own has no Lease, and its pods no session here: they are its own business.
   if (pod.deleting || !isReplicaName(pod.run)) return undefined;
   if (pod.component === 'canary') return (makerLives ? CANARY_MS : NOBODY_MS) - unclaimedFor;

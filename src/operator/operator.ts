@@ -11,15 +11,16 @@ import { Reflector } from '../kube/reflector';
 import { MCP_SERVERS, MCP_SESSIONS } from '../resources/group';
 import type { Logger } from '../telemetry/log';
 import { reconcileCertificates } from './certificates';
-import { leaseFacts, podFacts, serverFacts, type ServerTimes, sessionFacts } from './facts';
+import { leaseFacts, podFacts, serverFacts, type ServerTimes, type SessionFacts, sessionFacts } from './facts';
 import { reconcileLease } from './lease-loop';
 import { PodLoop } from './pod-loop';
+import { type PoolCounts, Pools, type PoolsOptions } from './pool/pools';
 import { Replicas } from './replicas';
 import { COUNT_MS, reconcileServer, type Validate } from './server-loop';
 import { reconcileSession } from './session-loop';
 import { type Action, World, type WorldOptions } from './world';
 
-export type Loop = 'sessions' | 'pods' | 'servers' | 'leases' | 'certificates';
+export type Loop = 'sessions' | 'pods' | 'pools' | 'servers' | 'leases' | 'certificates';
 
 /** Told what happens; for metrics. */
 export interface OperatorObserver {
@@ -27,6 +28,8 @@ export interface OperatorObserver {
   depth(loop: Loop, keys: number): void;
   done(loop: Loop, outcome: 'ok' | 'failed' | 'given-up', seconds: number): void;
   did(action: Action): void;
+  /** A server's pool is this now; undefined: it has none, or another leads. */
+  pool(server: string, counts: PoolCounts | undefined): void;
 }
 
 export interface OperatorOptions {
@@ -57,13 +60,16 @@ export interface OperatorOptions {
   readonly validate: Validate;
   /** Servers of the configuration, whose sessions are looked after like those of MCPServers. */
   readonly configured: ReadonlyMap<string, ServerTimes>;
+  readonly pools: Omit<PoolsOptions, 'run'>;
 }
 
 /** Milliseconds that what is under way has to come to its end when a term is over; then it is given up. */
 const DRAIN_MS = 1_000;
+/** Of the times between two renewals so many may pass without an answer before other replicas are thought to have had none either. */
+const HICCUP_RETRIES = 2;
 /** Milliseconds without an answer of the API about the Lease after which a replica is not ready. */
 const SILENT_MS = 30_000;
-/** The session in a pod's name: where a pod is gone, its name is all that is left. */
+/** The session in the name of a pod that was made for it: where a pod is gone, its name is all that is left. */
 const POD_NAME = /^mcp-([0-9a-f]{40})-[0-9a-f]{8}$/;
 
 export class Operator {
@@ -73,6 +79,7 @@ export class Operator {
   readonly #election: LeaderElection;
   /** The leader's; absent while another leads. */
   #queues: Readonly<Record<Loop, WorkQueue>> | undefined;
+  #pools: Pools | undefined;
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -104,7 +111,12 @@ export class Operator {
       path: collectionPath(LEASES, namespace),
       project: leaseFacts,
     });
-    const replicas = new Replicas({ leases, clock, changed: (name) => this.#replicaChanged(name) });
+    const hiccupMs = HICCUP_RETRIES * lease.retry * 1000;
+    const replicas = new Replicas({
+      ...{ leases, clock },
+      isHeard: () => this.#election.silence <= hiccupMs,
+      changed: (name) => this.#replicaChanged(name),
+    });
     this.#caches = { sessions, pods, servers, leases, replicas };
     this.#reflectors = [sessions, pods, servers, leases];
 
@@ -116,12 +128,20 @@ export class Operator {
       const touched = server === undefined ? [...servers.all()].map((one) => one.name) : [server];
       for (const one of touched) this.#queues?.servers.addAfter(one, COUNT_MS);
     });
-    pods.follow((name) => {
+    pods.follow((name, seen) => {
       this.#queues?.pods.add(name);
-      const session = POD_NAME.exec(name)?.[1];
+      const session = POD_NAME.exec(name)?.[1] ?? ownerOf(sessions, name);
       if (session !== undefined) this.#queues?.sessions.add(session);
+      const pool = this.#pools?.see(name, seen);
+      if (pool !== undefined) this.#queues?.pools.add(pool);
     });
-    servers.follow((name) => this.#queues?.servers.add(name));
+    servers.follow((name, server) => {
+      this.#queues?.servers.add(name);
+      this.#queues?.pools.add(labelValue(name));
+      if (server === 'gone' || !server.times.drain) return;
+      // Gateways end the sessions that they hold; of the others nothing else would tell.
+      for (const session of sessions.all()) if (session.server === name) this.#queues?.sessions.add(session.name);
+    });
 
     this.#election = new LeaderElection({
       lease: new Lease({ kube, clock, namespace, name: lease.name, holder: identity, duration: lease.duration }),
@@ -130,7 +150,13 @@ export class Operator {
       retryMs: lease.retry * 1000,
       renewDeadlineMs: lease.deadline * 1000,
       lead: (leadership) => this.#lead(leadership),
-      observer: { leading: (is) => options.observer.leading(is), holder: () => undefined },
+      observer: {
+        leading: (is) => options.observer.leading(is),
+        holder: () => undefined,
+        told: (silence) => {
+          if (silence > hiccupMs) replicas.begin();
+        },
+      },
     });
   }
 
@@ -188,23 +214,32 @@ export class Operator {
       },
       leadership,
     );
-    const queues = this.#makeQueues(world, leadership);
+    const shown = new Set<string>();
+    const pools = new Pools(world, { ...this.#options.pools, run: this.#options.identity }, (server, counts) => {
+      observer.pool(server, counts);
+      shown.add(server);
+      this.#queues?.servers.addAfter(server, COUNT_MS);
+    });
+    const queues = this.#makeQueues(world, pools, leadership);
     this.#queues = queues;
+    this.#pools = pools;
     this.#caches.replicas.begin();
     for (const { name } of this.#caches.sessions.all()) queues.sessions.add(name);
     for (const { name } of this.#caches.pods.all()) queues.pods.add(name);
     for (const { name } of this.#caches.servers.all()) queues.servers.add(name);
+    for (const key of pools.keys()) queues.pools.add(key);
     for (const name of this.#caches.replicas.names) queues.leases.add(name);
     if (certificateSecret !== undefined) queues.certificates.add(certificateSecret);
 
     if (!signal.aborted) {
       await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
     }
-    this.#queues = undefined;
+    this.#queues = this.#pools = undefined;
     await Promise.all(Object.values(queues).map((queue) => queue.stop(DRAIN_MS)));
+    for (const server of shown) observer.pool(server, undefined);
   }
 
-  #makeQueues(world: World, leadership: Leadership): Readonly<Record<Loop, WorkQueue>> {
+  #makeQueues(world: World, pools: Pools, leadership: Leadership): Readonly<Record<Loop, WorkQueue>> {
     const { clock, workers, keepRecords, validate } = this.#options;
     const pods = new PodLoop(world);
     const queue = (loop: Loop, many: number, reconcile: Reconcile): WorkQueue =>
@@ -220,7 +255,9 @@ export class Operator {
     return {
       sessions: queue('sessions', workers, (key, signal) => reconcileSession(world, keepRecords * 1000, key, signal)),
       pods: queue('pods', workers, (key, signal) => pods.reconcile(key, signal)),
-      servers: queue('servers', 2, (key, signal) => reconcileServer(world, validate, key, signal)),
+      // One at a time: they have a bound in common.
+      pools: queue('pools', 1, (key, signal) => pools.reconcile(key, signal)),
+      servers: queue('servers', 2, (key, signal) => reconcileServer(world, validate, pools, key, signal)),
       leases: queue('leases', 2, (key, signal) => reconcileLease(world, key, signal)),
       certificates: queue('certificates', 1, (key, signal) => reconcileCertificates(world, key, signal)),
     };
@@ -242,4 +279,10 @@ export class Operator {
       },
     };
   }
+}
+
+/** The session whose record names a pod that had waited for anybody: its own name says nothing. */
+function ownerOf(sessions: Reflector<SessionFacts>, pod: string): string | undefined {
+  for (const session of sessions.all()) if (session.pod?.name === pod) return session.name;
+  return undefined;
 }

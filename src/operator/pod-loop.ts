@@ -29,6 +29,11 @@ export class PodLoop {
       this.#forget();
       return undefined;
     }
+    // One that waits for a session is the pool's. From the moment that it is taken its session has the time of a whole start.
+    if (cached.warm !== undefined) {
+      this.#unclaimed.delete(cached.uid);
+      return undefined;
+    }
     const session = sessions.get(cached.session);
     if (isClaimed(cached, session)) {
       this.#unclaimed.delete(cached.uid);

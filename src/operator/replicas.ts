@@ -20,6 +20,8 @@ const MISSING_MAX = 10_000;
 export interface ReplicasOptions {
   readonly leases: Pick<Reflector<LeaseFacts>, 'follow' | 'isSynced'>;
   readonly clock: Clock;
+  /** Whether the API answers us. While it does not, nobody can renew either, and nothing is said of those whose Lease runs out. */
+  readonly isHeard: () => boolean;
   /** Called when a replica is found to be dead, when its Lease is gone, and when it lives again. */
   readonly changed: (name: string) => void;
 }
@@ -40,7 +42,7 @@ export class Replicas {
    * said yet. Nobody (an empty name) is dead from the first time that it is asked for.
    */
   deadFor(name: string, asker = name): number | undefined {
-    const { clock, leases } = this.#options;
+    const { clock, leases, isHeard } = this.#options;
     const known = this.#leases.get(name);
     const now = clock.now();
     if (known === undefined) {
@@ -50,6 +52,7 @@ export class Replicas {
       this.#miss(key, since);
       return now - since;
     }
+    if (!isHeard()) return undefined;
     const dead = now - known.seenAt - (known.lease.holder === '' ? 0 : known.lease.duration);
     return dead >= 0 ? dead : undefined;
   }
@@ -70,10 +73,7 @@ export class Replicas {
     return ours.filter(([name]) => this.deadFor(name) === undefined).length;
   }
 
-  /**
-   * A term begins: every Lease is given its whole duration from now. While the API could not be reached nobody could renew, and an outage that is longer than
-   * a moment ends a leader's term.
-   */
+  /** A term begins, or the API answers again: every Lease is given its whole duration from now, because nobody could renew meanwhile. */
   begin(): void {
     for (const [name, { lease, timer }] of this.#leases) {
       timer.cancel();

@@ -2,6 +2,7 @@
  * Sessions: those that sleep and whose time is up end, records that have been kept long enough go, and those of dead gateways that nobody takes over sleep or
  * end. Nothing is done to a session whose holder lives.
  */
+import { LABELS } from '../kube/labels';
 import type { MCPSession, MCPSessionStatus } from '../resources/session';
 import type { SessionFacts } from './facts';
 import { judgeSession, type SessionVerdict, sleepsUntil } from './judge';
@@ -84,8 +85,11 @@ async function carryOut(
     if (isDone) world.did('record-removed', about);
     return isDone;
   }
-  const status = next(world, object.status, session, verdict);
-  const isDone = await world.write((limits) => world.sessionObjects.replace({ ...object, status }, limits), signal);
+  const status = statusAfter(world, object.status, session, verdict);
+  const { [LABELS.live]: live, ...labels } = object.metadata.labels ?? {};
+  const metadata = verdict.act === 'end' && live !== undefined ? { ...object.metadata, labels } : object.metadata;
+  const next = { ...object, metadata, status };
+  const isDone = await world.write((limits) => world.sessionObjects.replace(next, limits), signal);
   if (!isDone) return false;
   if (verdict.act === 'hibernate') world.did('session-hibernated', about);
   else
@@ -97,9 +101,16 @@ async function carryOut(
 }
 
 /** The epoch goes up: a holder that was thought dead and goes on is refused whatever it writes. */
-function next(
+function statusAfter(
   world: World,
-  { holder: _holder, pod: _pod, startedAt: _startedAt, expiresAt: _expiresAt, ...kept }: MCPSessionStatus,
+  {
+    holder: _holder,
+    pod: _pod,
+    startedAt: _startedAt,
+    expiresAt: _expiresAt,
+    admitted: _admitted,
+    ...kept
+  }: MCPSessionStatus,
   session: SessionFacts,
   verdict: Extract<SessionVerdict, { act: 'end' | 'hibernate' }>,
 ): MCPSessionStatus {

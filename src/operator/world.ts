@@ -28,6 +28,8 @@ export type Action =
   | 'session-ended'
   | 'record-removed'
   | 'pod-removed'
+  | 'warm-pod-created'
+  | 'warm-pod-removed'
   | 'lease-removed'
   | 'status-written'
   | 'certificates-written';
@@ -97,7 +99,7 @@ export class World {
     call: (limits: { signal: AbortSignal; timeout: number }) => Promise<unknown>,
     signal: AbortSignal,
   ): Promise<boolean> {
-    if (!this.#leadership.stands()) throw new KubeError(0, 'NotLeader', 'another may lead by now');
+    if (!this.#leadership.stands()) throw notLeader();
     try {
       await call({ signal, timeout: CALL_MS });
       return true;
@@ -135,10 +137,22 @@ export class World {
     );
   }
 
-  /** Deletes the pod of this UID and no later one of its name. */
-  async removePod({ name, uid }: Pick<PodFacts, 'name' | 'uid'>, namespace: string, signal: AbortSignal) {
+  /** Makes an object. Rejects with KubeError, or `NotLeader` where another may lead by now. */
+  make<T>(call: (limits: { signal: AbortSignal; timeout: number }) => Promise<T>, signal: AbortSignal): Promise<T> {
+    if (!this.#leadership.stands()) return Promise.reject(notLeader());
+    return call({ signal, timeout: CALL_MS });
+  }
+
+  /** Deletes the pod of this UID and no later one of its name; with a resource version only while nobody has changed it since. */
+  async removePod(
+    { name, uid }: Pick<PodFacts, 'name' | 'uid'>,
+    namespace: string,
+    signal: AbortSignal,
+    resourceVersion?: string,
+  ) {
     const { kube } = this.options;
-    const body = { gracePeriodSeconds: POD_GRACE_SECONDS, preconditions: { uid } };
+    const preconditions = { uid, ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+    const body = { gracePeriodSeconds: POD_GRACE_SECONDS, preconditions };
     return this.write(
       (limits) => kube.core((api, options) => api.deleteNamespacedPod({ namespace, name, body }, options), limits),
       signal,
@@ -150,4 +164,8 @@ export class World {
     this.options.did(action);
     this.options.log[action === 'status-written' ? 'debug' : 'info'](`operator.${action}`, fields);
   }
+}
+
+function notLeader(): KubeError {
+  return new KubeError(0, 'NotLeader', 'another may lead by now');
 }

@@ -1,6 +1,6 @@
 /**
- * One request on its way to one replica, and its answer on the way back. The holder says first that it takes the request (100 where there is a body, 102
- * where there is none: RFC 9110, 15.2); only then the body goes out. So whatever breaks before that word has run nowhere.
+ * One request on its way to one replica, and its answer on the way back. The holder says first that it takes the request (102, RFC 2518, 10.1); only
+ * then the body goes out. So whatever breaks before that word has run nowhere.
  */
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -41,6 +41,11 @@ export type Ended = Outcome | 'stale' | 'cut' | 'gone';
 const LINGER_BYTES = 64 * 1024 * 1024;
 const LINGER_MS = 10_000;
 
+/**
+ * Writes a head without anything behind it as it came, byte for byte. Where Node does that by itself, for `Expect: 100-continue` or in `flushHeaders`, it takes the bytes of
+ * headers beyond ASCII for characters, and writes them as UTF-8.
+ */
+const NOTHING = Buffer.alloc(0);
 /** RFC 9110, 9.2.2: running it again is the same. */
 const IDEMPOTENT = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'PUT']);
 
@@ -102,8 +107,9 @@ export class Attempt {
     out.once('response', (answer) => this.#onAnswer(answer));
     out.on('error', () => this.#broken());
     out.once('close', () => this.#broken());
-    // With a body, Node sends the head at once because it says `Expect`, and the rest is written when the holder has answered.
-    if (!this.#hasBody) out.end();
+    // Of a body nothing is written before the holder has answered.
+    if (this.#hasBody) out.write(NOTHING);
+    else out.end();
   }
 
   #onSocket(socket: TLSSocket): void {
@@ -179,7 +185,9 @@ export class Attempt {
     let isWhole = false;
     response.on('timeout', this.#onStall);
     // The head goes out with the first bytes, or without them where they do not come with it, as on a stream of events.
-    const flush = setImmediate(() => response.flushHeaders());
+    const flush = setImmediate(() => {
+      if (!response.writableEnded) response.write(NOTHING);
+    });
     answer.on('data', (chunk: Buffer) => {
       if (response.write(chunk)) return;
       answer.pause();

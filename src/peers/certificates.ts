@@ -1,12 +1,13 @@
 /**
  * This replica's certificate and the CA that all replicas believe: files in a folder, a Secret that the operator rotates, read again when they change.
- * A gateway without them serves without peers, and begins with them when they come.
+ * A gateway without them is not ready, and begins with them when they come.
  */
 import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import type { Clock, Timer } from '../clock';
+import { AppError } from '../errors';
 import type { Logger } from '../telemetry/log';
 import { CERTIFICATE_FILES, PEER_DNS_NAME } from './names';
 
@@ -46,6 +47,16 @@ export class Certificates {
   /** What is used now; undefined until there was something to use. */
   get current(): Material | undefined {
     return this.#material;
+  }
+
+  /** Rejects where there was nothing to use so far: the other replicas cannot be reached, nor can they reach this one. */
+  async check(): Promise<void> {
+    if (this.#material !== undefined) return;
+    throw new AppError(
+      'STORE_UNAVAILABLE',
+      'There is no certificate yet with which this gateway and the others believe each other. The operator makes it.',
+      { detail: this.#said === '' ? 'it was not looked for' : this.#said },
+    );
   }
 
   /** Calls `told` with each new material, and with the present one at once. It must not throw. Returns what ends it. */

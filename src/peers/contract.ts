@@ -18,8 +18,9 @@ export type SessionChannel = 'mcp' | 'forge';
  *
  * - `stateless`: a client's of MCP 2026-07-28, for the replica whose child serves such requests.
  * - `sse`: a POST for a connection of the transport of 2024-11-05, for the replica that has its stream.
+ * - `handover`: what a replica that stops does not take any more: a new session, or one for which nobody lives. The other one opens it, or takes it over.
  */
-export type ReplicaChannel = 'stateless' | 'sse';
+export type ReplicaChannel = 'stateless' | 'sse' | 'handover';
 
 /** What a forwarded request is for. A replica that does not know it refuses it as one for a session which it does not hold. */
 export type PeerChannel = SessionChannel | ReplicaChannel;

@@ -5,7 +5,7 @@ import { HEADERS } from './names';
 import type { Forward, SessionForward } from './contract';
 
 /**
- * Meant for one connection. `expect` is ours to say, because we answer the client's ourselves; `trailer` only announces, and may not stand where the next
+ * Meant for one connection. `expect` is answered by whoever the client speaks to; `trailer` only announces, and may not stand where the next
  * hop has a length.
  */
 const HOP_BY_HOP = new Set([
@@ -80,8 +80,6 @@ export function requestHeaders(request: IncomingMessage, self: string, forward: 
   if (length === 'unknown') headers.push('Transfer-Encoding', 'chunked');
   else if (length > 0 || request.headers['content-length'] !== undefined)
     headers.push('Content-Length', String(length));
-  // The holder says whether it takes the request before it gets the body (RFC 9110, 10.1.1).
-  if (length !== 0) headers.push('Expect', '100-continue');
   headers.push(HEADERS.channel, forward.channel, HEADERS.to, forward.target.name, HEADERS.from, self);
   if (isForSession(forward)) headers.push(HEADERS.session, forward.session, HEADERS.epoch, String(forward.epoch));
   headers.push(HEADERS.address, forward.clientAddress);

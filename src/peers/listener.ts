@@ -126,7 +126,7 @@ function readForwarded(request: IncomingMessage, self: string): Forwarded | unde
   const clientAddress = one(HEADERS.address);
   if (one(HEADERS.to) !== self || from === undefined || !isReplicaName(from)) return undefined;
   if (clientAddress === undefined || (clientAddress !== '' && isIP(clientAddress) === 0)) return undefined;
-  if (channel === 'stateless' || channel === 'sse') return { channel, from, clientAddress };
+  if (channel === 'stateless' || channel === 'sse' || channel === 'handover') return { channel, from, clientAddress };
   if (channel !== 'mcp' && channel !== 'forge') return undefined;
   if (session === undefined || epoch === undefined || !/^\d{1,15}$/.test(epoch)) return undefined;
   return { channel, from, session, epoch: Number(epoch), clientAddress };

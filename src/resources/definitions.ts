@@ -51,6 +51,7 @@ function servers(): Parts {
       { name: 'Active', type: 'integer', jsonPath: '.status.sessions.active' },
       { name: 'Hibernated', type: 'integer', jsonPath: '.status.sessions.hibernated' },
       { name: 'Pool', type: 'integer', jsonPath: '.status.pool.ready' },
+      { ...condition('Drained'), priority: 1 },
       { name: 'Image', type: 'string', jsonPath: '.spec.pod.image', priority: 1 },
       { name: 'Access', type: 'string', jsonPath: '.spec.policy.access', priority: 1 },
       AGE,

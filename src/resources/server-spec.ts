@@ -12,6 +12,17 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
         'must not set the variables of forgejo.urlEnv and forgejo.tokenEnv: the gateway sets them for every session',
       fieldPath: '.env',
     },
+    {
+      rule: "self.isolation.namespace != 'PerUser' || self.pod.imagePullSecrets.size() == 0",
+      message: 'must be empty with isolation.namespace PerUser: no Secret is in those namespaces',
+      fieldPath: '.pod.imagePullSecrets',
+    },
+    {
+      rule: "self.isolation.namespace != 'PerUser' || self.pool.min == 0 && (!has(self.pool.max) || self.pool.max == 0)",
+      message:
+        'cannot be with isolation.namespace PerUser: whose a pod will be is not known before it waits. Set min and max to 0',
+      fieldPath: '.pool',
+    },
   ],
   pod: [
     {
@@ -20,6 +31,7 @@ const RULES: Readonly<Record<string, readonly Rule[]>> = {
       fieldPath: '.launcherImage',
     },
   ],
+  pool: [{ rule: '!has(self.max) || self.max >= self.min', message: 'must be at least min', fieldPath: '.max' }],
   'pod.requests': [quantities('requests')],
   'pod.limits': [quantities('limits')],
 };
@@ -44,6 +56,8 @@ const DESCRIBED: Readonly<Record<string, string>> = {
   'pod.image': 'The child image, by digest where possible.',
   'pod.userNamespaces':
     'Runs the pod in a user namespace of its own: "auto", "on" or "off", in quotes. `auto`: where a test pod proves that the cluster can.',
+  pool: 'Pods that wait for a session, so that its start is a handshake away.',
+  isolation: 'How sessions are kept apart.',
   policy: 'What sessions may touch, at most: their users choose from it.',
 };
 

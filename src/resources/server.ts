@@ -17,8 +17,8 @@ export interface Condition {
   readonly lastTransitionTime: string;
 }
 
-/** The conditions of an MCPServer. `Accepted`: the gateways serve it; `Ready`: a session of it would start now. */
-export type MCPServerCondition = 'Accepted' | 'Ready';
+/** The conditions of an MCPServer. `Accepted`: the gateways serve it; `Ready`: a session of it would start now; `Drained`: it is to have no sessions, and has none. */
+export type MCPServerCondition = 'Accepted' | 'Ready' | 'Drained';
 
 export interface MCPServerStatus {
   /** The `metadata.generation` that was looked at last. */
@@ -39,7 +39,11 @@ export interface MCPServer extends KubeObject {
 
 const condition = object(
   {
-    type: text('`Accepted`: the gateways serve it. `Ready`: a session of it would start now.', 316, { minLength: 1 }),
+    type: text(
+      '`Accepted`: the gateways serve it. `Ready`: a session of it would start now. `Drained`: it is to have no sessions, and has none.',
+      316,
+      { minLength: 1 },
+    ),
     status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
     reason: text('Why, in one word.', 1024, { minLength: 1, pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$' }),
     message: text('Why, and what to do.', 32_768),

@@ -50,6 +50,8 @@ export interface MCPSessionStatus {
   readonly holder?: string;
   /** Fences: who has a lower one is not the holder any more. Never goes down. */
   readonly epoch: number;
+  /** It is within the caps. Absent while that is not said, and while it has no child. */
+  readonly admitted?: boolean;
   readonly pod?: MCPSessionPod;
   readonly createdAt: string;
   /** When its present child came up. */
@@ -153,6 +155,11 @@ export const SESSION_STATUS: Structural = object(
     replay,
     holder: text('The gateway that holds it.', NAME_MAX),
     epoch: count('Counts its holders: the one with the highest is the holder.'),
+    admitted: {
+      type: 'boolean',
+      description:
+        'It is within the caps, and counts against them. What starts and is not admitted yet asks for its place.',
+    },
     pod,
     createdAt: moment('When it was opened.'),
     startedAt: moment('When its present child came up.'),

@@ -12,6 +12,13 @@ export function boundOf({ mode, grant, client, scopes }: AuthContext): Bearer {
   return { mode, grant, client, scopes: [...scopes].sort() };
 }
 
+/** The record of a session that is about to be opened. @param createdAt wall-clock milliseconds. */
+export function recordOf(name: string, server: string, auth: AuthContext, createdAt: number): SessionRecord {
+  const { issuer, id } = auth.user;
+  const who = { userIssuer: issuer, userId: id, ...boundOf(auth) };
+  return { name, server, ...who, state: 'starting', generation: 1, createdAt };
+}
+
 /** The bearer whom a record names, as far as it says. @param login the user's, which is in no record. */
 export function bearerOf(record: SessionRecord, login: string): AuthContext {
   const { mode, userIssuer, userId, grant, client, scopes } = record;

@@ -62,18 +62,9 @@ export class Caps {
     const { maxPerUser, maxTotal } = this.#options;
     const ofUser = this.#users.get(user) ?? 0;
     const ofServer = this.#servers.get(server.name) ?? 0;
-    if (reached(ofUser, maxPerUser)) {
-      const message = `You have ${String(maxPerUser)} sessions open, which is the limit. Close one, or wait until an idle one ends.`;
-      throw refused('SESSION_CAP_USER', message, freeIn({ user }));
-    }
-    if (reached(ofServer, server.maxSessions)) {
-      const message = 'This server has as many sessions as it may have. Try again later.';
-      throw refused('SESSION_CAP_SERVER', message, freeIn({ server: server.name }));
-    }
-    if (reached(this.#total, maxTotal)) {
-      const message = 'The gateway has as many sessions as it may have. Try again later.';
-      throw refused('SESSION_CAP_INSTALL', message, freeIn({}));
-    }
+    if (reached(ofUser, maxPerUser)) throw capUser(maxPerUser, freeIn({ user }));
+    if (reached(ofServer, server.maxSessions)) throw capServer(freeIn({ server: server.name }));
+    if (reached(this.#total, maxTotal)) throw capInstall(freeIn({}));
     if (opens) this.#takeRate(user, now);
     return this.hold(user, server);
   }
@@ -93,6 +84,12 @@ export class Caps {
     };
   }
 
+  /** A session that a place was taken for has not been opened, because others have all that there are: it does not count for the rates. */
+  refund(user: string, now: number): void {
+    this.#userRates.get(user)?.giveBack(now);
+    this.#rate.giveBack(now);
+  }
+
   /** Forgets the rates of users who have not opened anything for a while. */
   sweep(now: number): void {
     for (const [user, bucket] of this.#userRates) if (bucket.isFull(now)) this.#userRates.delete(user);
@@ -103,7 +100,7 @@ export class Caps {
     if (opensPerMinutePerUser > 0) {
       const own = this.#userRates.get(user) ?? new TokenBucket(opensPerMinutePerUser, now);
       const wait = own.wait(now);
-      if (wait > 0) throw refused('SPAWN_RATE', 'You open sessions too fast. Use the ones you have, or wait.', wait);
+      if (wait > 0) throw spawnRate(true, wait);
       this.#takeSharedRate(opensPerMinute, now);
       own.take(now);
       this.#userRates.set(user, own);
@@ -115,13 +112,37 @@ export class Caps {
   #takeSharedRate(perMinute: number, now: number): void {
     if (perMinute === 0) return;
     const wait = this.#rate.wait(now);
-    if (wait > 0) throw refused('SPAWN_RATE', 'Too many sessions are being opened at the moment. Wait a little.', wait);
+    if (wait > 0) throw spawnRate(false, wait);
     this.#rate.take(now);
   }
 }
 
 function reached(count: number, limit: number): boolean {
   return limit > 0 && count >= limit;
+}
+
+/** The user has as many sessions as there may be. @param seconds until there may be a place. */
+export function capUser(maxPerUser: number, seconds: number): AppError {
+  const message = `You have ${String(maxPerUser)} sessions open, which is the limit. Close one, or wait until an idle one ends.`;
+  return refused('SESSION_CAP_USER', message, seconds);
+}
+
+/** See {@link capUser}. */
+export function capServer(seconds: number): AppError {
+  return refused('SESSION_CAP_SERVER', 'This server has as many sessions as it may have. Try again later.', seconds);
+}
+
+/** See {@link capUser}. */
+export function capInstall(seconds: number): AppError {
+  return refused('SESSION_CAP_INSTALL', 'The gateway has as many sessions as it may have. Try again later.', seconds);
+}
+
+/** @param isOwn whether it is the user who opens too many, and not all users together. */
+export function spawnRate(isOwn: boolean, seconds: number): AppError {
+  const message = isOwn
+    ? 'You open sessions too fast. Use the ones you have, or wait.'
+    : 'Too many sessions are being opened at the moment. Wait a little.';
+  return refused('SPAWN_RATE', message, seconds);
 }
 
 function refused(code: ErrorCode, message: string, seconds: number): AppError {

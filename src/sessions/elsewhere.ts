@@ -18,3 +18,10 @@ export class HeldElsewhere extends AppError {
     this.generation = generation;
   }
 }
+
+/** This process stops, and gives the session up once the calls that it has in flight are answered. Nothing was done. */
+export class StillHere extends AppError {
+  constructor({ message, retryAfter }: AppError) {
+    super('DRAINING', message, retryAfter === undefined ? {} : { retryAfter });
+  }
+}

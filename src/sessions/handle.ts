@@ -13,7 +13,8 @@ import type {
 } from '../bridge/contract';
 import { failureOf } from '../bridge/failures';
 import { AppError, toAppError } from '../errors';
-import { draining, ended, moved } from './refusals';
+import { StillHere } from './elsewhere';
+import { draining, ended, moved, serverDraining } from './refusals';
 import type { Reclaimed, SessionHandle } from './ports';
 import type { Session } from './session';
 
@@ -65,7 +66,8 @@ export class Handle implements SessionHandle {
   }
 
   call(request: JsonRpcRequest, sink: MessageSink, options?: CallOptions): Promise<void> {
-    if (this.#options.isDraining()) return Promise.reject(draining());
+    if (this.#options.isDraining()) return Promise.reject(new StillHere(draining()));
+    if (this.#session.draining !== undefined) return Promise.reject(this.#emptied());
     const counts = options?.endless !== true;
     if (counts) this.#session.enter();
     const attentive = this.#attentive(request, sink);
@@ -117,6 +119,11 @@ export class Handle implements SessionHandle {
   get #isAsleep(): boolean {
     const { state, channel, isComing } = this.#session;
     return state === 'active' && channel === undefined && !isComing;
+  }
+
+  /** A client that knows its session is told that it has ended, so that it starts again once it may; one that knows of none, when to try again. */
+  #emptied(): AppError {
+    return this.#session.outlives === 'nothing' ? serverDraining() : ended();
   }
 
   /**

@@ -2,7 +2,7 @@
 import type { Clock, Timer } from '../clock';
 import { AppError } from '../errors';
 import type { EndReason, SessionChange, SessionRecord, SessionStore } from './ports';
-import { moved } from './refusals';
+import { ended, moved } from './refusals';
 import { within } from './within';
 
 /** Milliseconds for one call of the store. */
@@ -20,6 +20,12 @@ type Change =
   | { readonly kind: 'end'; readonly reason: EndReason; readonly at: number }
   | { readonly kind: 'update'; readonly change: SessionChange };
 
+/**
+ * Told of a session of which nothing can be recorded any more.
+ * @param ended why it has ended; undefined where it lives, and is another process's.
+ */
+type Lost = (name: string, ended: EndReason | undefined) => void;
+
 export class Ledger {
   readonly #store: SessionStore;
   readonly #clock: Clock;
@@ -27,14 +33,17 @@ export class Ledger {
   #writing: Promise<void> | undefined;
   /** The change that is on its way, so that no other one of the same session overtakes it. */
   #applying: { readonly name: string; readonly done: Promise<unknown> } | undefined;
+  /** Of which nothing is written just now but by {@link write}. */
+  readonly #held = new Set<string>();
+  /** Those whose next write tells that they have their place. */
+  readonly #admitted = new Set<string>();
   #retry: Timer | undefined;
   #pause = RETRY_FIRST_MS;
   readonly #over = new AbortController();
 
-  readonly #lost: (name: string) => void;
+  readonly #lost: Lost;
 
-  /** @param lost told of a session of which nothing can be recorded any more: it has ended, or is another process's. */
-  constructor(store: SessionStore, clock: Clock, lost: (name: string) => void = () => undefined) {
+  constructor(store: SessionStore, clock: Clock, lost: Lost = () => undefined) {
     this.#store = store;
     this.#clock = clock;
     this.#lost = lost;
@@ -65,6 +74,21 @@ export class Ledger {
     if (!this.#over.signal.aborted) await this.#deadline(upkeep.purge(keptFrom)).catch(() => undefined);
   }
 
+  /** Keeps what changes of a session until {@link release}; its end is recorded all the same. What is on its way is waited for by {@link write}. */
+  hold(name: string): void {
+    this.#held.add(name);
+  }
+
+  /** From now on what is written of a session tells that it has its place, until it sleeps or ends. */
+  admit(name: string): void {
+    this.#admitted.add(name);
+  }
+
+  release(name: string): void {
+    this.#held.delete(name);
+    this.#begin();
+  }
+
   /** Records an end, now or as soon as the store can. */
   end(name: string, reason: EndReason, at: number): void {
     this.#put(name, { kind: 'end', reason, at });
@@ -86,12 +110,18 @@ export class Ledger {
     if (this.#applying?.name === name) await this.#applying.done;
     const before = this.#waiting.get(name);
     const whole = before?.kind === 'update' ? { ...before.change, ...change } : change;
-    const isOurs = await this.#deadline(this.#store.update(name, whole));
+    const isOurs = await this.#deadline(this.#store.update(name, this.#marked(name, whole)));
     if (before !== undefined && this.#waiting.get(name) === before && before.kind === 'update')
       this.#waiting.delete(name);
     if (isOurs) return;
-    this.#lost(name);
-    throw moved();
+    throw (await this.#lose(name)) ? ended() : moved();
+  }
+
+  /** Looks whether a session is this process's own still, because somebody else seems to have changed its record. Rejects with `STORE_UNAVAILABLE`. */
+  async look(name: string, self: string): Promise<void> {
+    const record = await this.#deadline(this.#store.get(name));
+    if (record === undefined || record.state === 'ended') this.#lost(name, record?.endReason ?? 'removed');
+    else if (record.holder !== undefined && record.holder !== self) this.#lost(name, undefined);
   }
 
   /** Makes one last attempt to write all that waits; nothing is tried again after it. Never rejects. */
@@ -114,7 +144,21 @@ export class Ledger {
       const [oldest] = this.#waiting.keys();
       if (oldest !== undefined) this.#waiting.delete(oldest);
     }
-    if (this.#writing === undefined && this.#retry === undefined) this.#start();
+    this.#begin();
+  }
+
+  #begin(): void {
+    const isIdle = this.#writing === undefined && this.#retry === undefined && !this.#over.signal.aborted;
+    if (isIdle && [...this.#waiting].some(([name, change]) => this.#isReady(name, change))) this.#start();
+  }
+
+  #isReady(name: string, { kind }: Change): boolean {
+    return kind === 'end' || !this.#held.has(name);
+  }
+
+  #marked(name: string, change: SessionChange): SessionChange {
+    if (change.state === 'starting' || change.state === 'hibernated') this.#admitted.delete(name);
+    return this.#admitted.has(name) ? { ...change, admitted: true } : change;
   }
 
   #start(): void {
@@ -122,13 +166,14 @@ export class Ledger {
     this.#writing = this.#write().finally(() => {
       this.#writing = undefined;
       // What was put down when the last one was written already and this was not known yet.
-      if (this.#waiting.size > 0 && this.#retry === undefined && !this.#over.signal.aborted) this.#start();
+      this.#begin();
     });
   }
 
   /** Writes what waits, one after the other, until all is written or the store fails. */
   async #write(): Promise<void> {
     for (const [name, change] of this.#waiting) {
+      if (!this.#isReady(name, change)) continue;
       try {
         const applied = this.#deadline(this.#apply(name, change));
         this.#applying = { name, done: applied.catch(() => undefined) };
@@ -146,8 +191,18 @@ export class Ledger {
   }
 
   async #apply(name: string, change: Change): Promise<void> {
-    if (change.kind === 'end') await this.#store.end(name, change.reason, change.at);
-    else if (!(await this.#store.update(name, change.change))) this.#lost(name);
+    if (change.kind === 'end') {
+      this.#admitted.delete(name);
+      await this.#store.end(name, change.reason, change.at);
+    } else if (!(await this.#store.update(name, this.#marked(name, change.change)))) await this.#lose(name);
+  }
+
+  /** Says of a session that nothing more can be recorded of it. Resolves with whether it has ended. */
+  async #lose(name: string): Promise<boolean> {
+    const record = await this.#deadline(this.#store.get(name));
+    const isOver = record === undefined || record.state === 'ended';
+    this.#lost(name, isOver ? (record?.endReason ?? 'removed') : undefined);
+    return isOver;
   }
 
   #deadline<T>(work: Promise<T>): Promise<T> {

@@ -9,10 +9,13 @@ import { HeldElsewhere } from './elsewhere';
 import type { Holders } from './holders';
 import { sessionName, type SessionIds } from './ids';
 import type { Ledger } from './ledger';
-import type { ChildPlace, SessionRecord } from './ports';
+import type { ChildPlace, EndReason, SessionRecord } from './ports';
 import * as refusals from './refusals';
 import type { Session } from './session';
 import type { Table } from './table';
+
+/** Milliseconds by which a read may have begun before it was asked for. Nobody can have heard of a session that was not recorded by then. */
+const SAME_MOMENT_MS = 10;
 
 export interface LookupOptions {
   readonly table: Table;
@@ -25,19 +28,26 @@ export interface LookupOptions {
   readonly adopt: (session: Session, child: ChildPlace) => boolean;
   /** Removes what the process before left of a session's child. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
-  /** A session of this process is another's by now. */
-  readonly lost: (name: string) => void;
+  /** A session of this process has ended elsewhere, for that reason, or is another's by now. */
+  readonly lost: (name: string, ended: EndReason | undefined) => void;
   /** Ends a session that was taken over and cannot go on. */
-  readonly end: (session: Session) => void;
+  readonly end: (session: Session, reason?: EndReason) => void;
   /** Whether a session's time is up for whoever asks now. */
   readonly isOver: (session: Session) => boolean;
   readonly isStopping: () => boolean;
+  /** Whether the server of that name is to have no sessions. */
+  readonly drains: (server: string) => boolean;
 }
 
 export class Lookup {
   readonly #options: LookupOptions;
   /** Those that are being brought back from their records. */
   readonly #reviving = new Map<string, Promise<Session>>();
+  /** Records that are being read, and since when. */
+  readonly #reading = new Map<
+    string,
+    { readonly began: number; readonly record: Promise<SessionRecord | undefined> }
+  >();
 
   constructor(options: LookupOptions) {
     this.#options = options;
@@ -64,16 +74,20 @@ export class Lookup {
   }
 
   #isOurs(session: Session): boolean {
-    return !session.isElsewhere && this.#options.holders.isSure;
+    const { isSure, doubts } = this.#options.holders;
+    return !session.isElsewhere && isSure && session.doubts === doubts;
   }
 
   /** A session that this process does not have, or of which only its record says whether it still has it. */
   async #unsure(here: Session | undefined, auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
     const { holders, ledger } = this.#options;
     if (here !== undefined && !here.isElsewhere) {
-      const record = await ledger.live(here.name);
-      if (record?.holder === undefined || record.holder === holders.self) return here;
-      this.#options.lost(here.name);
+      const { doubts } = holders; // a doubt that comes while the record is read is one of its own
+      await ledger.look(here.name, holders.self);
+      if (here.state === 'active' && !here.isElsewhere) {
+        here.doubts = doubts;
+        return here;
+      }
     }
     return this.#revive(auth, server, id);
   }
@@ -98,14 +112,13 @@ export class Lookup {
    * A session that this process does not have: another one has it or had it, or it has ended. Which of them only the store can tell (503 when it cannot).
    */
   async #revive(auth: AuthContext, server: ServerSpec, id: string): Promise<Session> {
-    const { ids, ledger, table, clock } = this.#options;
+    const { ids, table, clock } = this.#options;
     if (!ids.verify(id)) throw refusals.unknown();
     const name = sessionName(id);
-    const record = await ledger.live(name);
+    const record = await this.#read(name);
     const meanwhile = table.byId(id);
     if (meanwhile !== undefined && !meanwhile.isElsewhere) return meanwhile;
     if (record === undefined || isExpired(record, clock.wall())) throw this.#endedNow();
-    if (this.#options.isStopping()) throw refusals.draining();
     const bearer = bearerOf(record, auth.user.login);
     this.#check(bearer, record.server, auth, server);
     await this.#checkHolder(record);
@@ -115,6 +128,21 @@ export class Lookup {
     const reviving = this.#claim(record, bearer, server, id).finally(() => this.#reviving.delete(name));
     this.#reviving.set(name, reviving);
     return reviving;
+  }
+
+  /** A live read, which all share that ask at the same moment: many may wait for the same session. */
+  #read(name: string): Promise<SessionRecord | undefined> {
+    const { ledger, clock } = this.#options;
+    const began = clock.now();
+    const running = this.#reading.get(name);
+    if (running !== undefined && began - running.began <= SAME_MOMENT_MS) return running.record;
+    const reading = { began, record: ledger.live(name) };
+    this.#reading.set(name, reading);
+    const done = (): void => {
+      if (this.#reading.get(name) === reading) this.#reading.delete(name);
+    };
+    reading.record.then(done, done);
+    return reading.record;
   }
 
   /** @throws HeldElsewhere where somebody who lives has the session. */
@@ -132,7 +160,8 @@ export class Lookup {
     server: ServerSpec,
     id: string,
   ): Promise<Session> {
-    const { ledger, table, clock } = this.#options;
+    const { ledger, table, clock, holders } = this.#options;
+    const { doubts } = holders;
     const record = await ledger.claim(name, generation);
     if (record === undefined) {
       const now = await ledger.live(name);
@@ -144,16 +173,19 @@ export class Lookup {
       throw refusals.draining();
     }
     const session = revived(record, bearer, server, () => clock.now(), clock.wall());
+    session.doubts = doubts;
     table.add(session);
     table.identify(session, id);
     const { child, state } = record;
-    if (child !== undefined && state === 'active' && this.#options.adopt(session, child)) return session;
+    const isDrained = this.#options.drains(server.name);
+    if (child !== undefined && state === 'active' && !isDrained && this.#options.adopt(session, child)) return session;
     if (child !== undefined) {
       session.leaving = this.#options.discard(child).then(() => {
         session.leaving = undefined;
       });
     }
-    if (!session.maySleep) this.#options.end(session);
+    if (isDrained) this.#options.end(session, 'drained');
+    else if (!session.maySleep) this.#options.end(session);
     return session;
   }
 

@@ -17,6 +17,10 @@ export interface RegistryOptions extends CapOptions, CrowdOptions {
   readonly observer: SessionObserver;
   readonly binding: BindingPolicy;
   readonly holders: Holders;
+  /** Whether the server of that name is to have no sessions. Must not throw. */
+  readonly drains: (server: string) => boolean;
+  /** Seconds that calls in flight have when their server is emptied. */
+  readonly drainTimeout: number;
   /** Removes what is left of a session's child to which nothing here speaks. Resolves when it is gone; never rejects. */
   readonly discard: (child: ChildPlace) => Promise<void>;
   /** Seconds between two sweeps for idle and expired sessions. */

@@ -1,5 +1,5 @@
 /** What the registry is handed and what it offers. Pure: no HTTP, no Kubernetes, no clock of its own. */
-import type { AuthContext, Scope } from '../auth/context';
+import type { AuthContext, Scope, UserRef } from '../auth/context';
 import type {
   Answer,
   CallOptions,
@@ -27,11 +27,14 @@ export type EndReason =
   | 'oom'
   | 'killed'
   | 'lost' // pod deleted, evicted, or its link could not be restored
+  | 'refused' // there was no place for it: it never began
   | 'start-failed' // its child could not be started, or its opener went away before
   | 'initialize-failed'
   | 'revoked' // its grant is gone
   | 'user' // ended by its user on the page with the connections
   | 'stopped' // orderly stop of the gateway, of a session that cannot sleep
+  | 'drained' // its server is being emptied
+  | 'removed' // an administrator deleted its record
   | 'displaced' // slept, and was the oldest of too many
   | 'abandoned'; // left behind by an earlier run that did not stop in order
 
@@ -98,6 +101,8 @@ export interface SessionRecord {
   readonly generation: number;
   /** The process that has it, in stores that several share; absent where none does. */
   readonly holder?: string;
+  /** It is within the caps, and counts against them for as long as it has a child; in stores that several processes share. */
+  readonly admitted?: boolean;
   /** The record's own identity, in stores that have one: what a child is to be removed with. */
   readonly uid?: string;
   readonly child?: ChildPlace;
@@ -113,7 +118,7 @@ export interface SessionRecord {
 
 /** What changes in a record while its session lives; `child` is taken out by a null, and so is `holder` by a process that gives the session up. */
 export type SessionChange = Partial<
-  Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt'> & {
+  Pick<SessionRecord, 'grant' | 'scopes' | 'state' | 'generation' | 'remembered' | 'expiresAt' | 'admitted'> & {
     readonly child: ChildPlace | null;
     readonly holder: null;
   }
@@ -140,9 +145,43 @@ export interface SessionStore {
   /** Readiness. */
   check(): Promise<void>;
   close(): Promise<void>;
+  /** What is seen of the records of all processes; absent where no others share the store. */
+  readonly view?: SessionView;
   /** What this process has to see to itself; absent where an operator does. */
   readonly upkeep?: SessionUpkeep;
 }
+
+/** What is seen of the records that several processes share: late, but all of it in the order in which it was written. */
+export interface SessionView {
+  /** Begins to look, and resolves once all that was recorded before is seen. Rejects with `STORE_UNAVAILABLE` when `signal` aborts before; it goes on trying all the same. */
+  synced(signal: AbortSignal): Promise<void>;
+  /** Calls `listener` with the name of each record that has ended, is gone, or has another holder. Whoever must know how it stands reads it. */
+  onChange(listener: (name: string) => void): void;
+  /** The live sessions of a user, oldest first. */
+  ofUser(user: Pick<UserRef, 'issuer' | 'id'>): readonly SeenSession[];
+  /** The live records, as they were seen last. */
+  seen(): Iterable<SeenSession>;
+  /** Those that were seen to be opened in the last minute. */
+  opened(): Iterable<OpenedSession>;
+  /** Calls `listener` when a record was seen. */
+  onSeen(listener: () => void): void;
+  /** Reads the live records: all that is written before this is called is in them. Rejects with `STORE_UNAVAILABLE`. */
+  read(): Promise<Iterable<SeenSession>>;
+  /** Ends a session, whoever has it: its holder sees that, and ends its child. Who may end it the caller has checked. Rejects with `STORE_UNAVAILABLE`. */
+  end(name: string, reason: EndReason, at: number): Promise<void>;
+}
+
+/** What is kept of a record that was seen. */
+export interface SeenSession extends Pick<
+  SessionRecord,
+  'name' | 'server' | 'userIssuer' | 'userId' | 'grant' | 'state' | 'generation' | 'holder' | 'admitted' | 'createdAt'
+> {
+  /** Of two writes, of whatever records, the later one has the higher. */
+  readonly order: bigint;
+}
+
+/** A session that was opened: it had a place, and may have ended. */
+export type OpenedSession = Pick<SessionRecord, 'name' | 'userIssuer' | 'userId' | 'createdAt'>;
 
 /** What becomes of records of which no process thinks any more. */
 export interface SessionUpkeep {
@@ -223,7 +262,7 @@ export interface Sessions {
   /**
    * Mints an id, records, admits by the caps and spawns. The caller then dispatches `initialize` with `handle.call`.
    * A session whose `initialize` is answered with an error, or whose opener gave up, ends by itself.
-   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SERVER_PAUSED`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
+   * Errors: `AUTH_CONTEXT_ABSENT`, `DRAINING`, `SERVER_PAUSED`, `SERVER_DRAINING`, `SPAWN_RATE`, `SESSION_CAP_*` (all with retryAfter), `BACKEND_*`, `STORE_UNAVAILABLE`.
    */
   open(
     auth: AuthContext | undefined,

@@ -26,6 +26,12 @@ export class TokenBucket {
     this.#tokens -= 1;
   }
 
+  /** Puts a token back that was taken for nothing. */
+  giveBack(now: number): void {
+    this.#fill(now);
+    this.#tokens = Math.min(this.#perMinute, this.#tokens + 1);
+  }
+
   /** Whether nobody would notice if this bucket were made anew. */
   isFull(now: number): boolean {
     this.#fill(now);

@@ -3,7 +3,7 @@ import { AppError } from '../errors';
 
 /** Seconds after which a client may find another gateway, or this one again, that does not stop. */
 const DRAIN_RETRY = 5;
-/** Seconds after which a server that an administrator paused may be at work again. */
+/** Seconds after which a server that an administrator paused or drains may be at work again. */
 const PAUSE_RETRY = 60;
 
 /** A fault of wiring: a route that asks nobody who they are. Never served. */
@@ -57,6 +57,15 @@ export function paused(): AppError {
   return new AppError(
     'SERVER_PAUSED',
     'This server takes no new sessions just now: an administrator has paused it. Try again later.',
+    { retryAfter: PAUSE_RETRY },
+  );
+}
+
+/** As for one that is paused; its sessions end besides. */
+export function serverDraining(): AppError {
+  return new AppError(
+    'SERVER_DRAINING',
+    'This server takes no sessions just now: an administrator is emptying it. Try again later.',
     { retryAfter: PAUSE_RETRY },
   );
 }

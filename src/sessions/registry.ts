@@ -8,9 +8,10 @@ import { Memory } from '../bridge/memory';
 import type { Clock, Timer } from '../clock';
 import type { ServerSpec } from '../config/server';
 import { AppError } from '../errors';
-import { boundOf, established } from './bound';
+import { established, recordOf } from './bound';
 import { displaced } from './crowd';
 import { depart } from './departure';
+import { Drain } from './drain';
 import { reasonOf } from './ending';
 import { expired, reapable } from './expiry';
 import { Handle, type Opening } from './handle';
@@ -55,6 +56,7 @@ export class Registry implements Sessions {
   readonly #places: Places;
   readonly #lookup: Lookup;
   readonly #sleep: Sleep;
+  readonly #drain: Drain;
   readonly #sweeper: Timer;
   #tidiedAt: number;
   #stopping: Promise<void> | undefined;
@@ -64,24 +66,27 @@ export class Registry implements Sessions {
     this.#options = options;
     this.#clock = options.clock;
     this.#table = new Table(options.observer);
-    this.#ledger = new Ledger(options.store, options.clock, (name) => this.#lost(name));
-    const end = (session: Session): void => void this.#end(session, 'lost');
+    this.#ledger = new Ledger(options.store, options.clock, (name, ended) => this.#lost(name, ended));
+    const end = (session: Session, reason: EndReason = 'lost'): void => void this.#end(session, reason);
     const common = { ...options, table: this.#table, ledger: this.#ledger, end };
     this.#places = new Places(common);
     this.#lookup = new Lookup({
       ...common,
       isOver: (session) => this.#isOver(session),
       isStopping: () => this.#stopping !== undefined,
-      lost: (name) => this.#lost(name),
+      lost: (name, ended) => this.#lost(name, ended),
       adopt: (session, child) => this.#sleep.adopt(session, child),
     });
     this.#sleep = new Sleep({
       ...common,
-      take: (session) => this.#places.take(session.auth, session.server, false),
+      take: (session) => this.#places.take(session.name, session.auth, session.server, false),
+      enter: (session, record) => this.#places.enter(session, false, record),
       hold: (session) => this.#places.hold(session.auth, session.server),
       refusal: () => (this.#stopping === undefined ? undefined : refusals.draining()),
       joined: (session, channel) => this.#look(session, channel),
     });
+    this.#drain = new Drain({ ...options, end: (session) => end(session, 'drained') });
+    options.store.view?.onChange((name) => this.#changed(name));
     this.#tidiedAt = this.#clock.now();
     this.#sweeper = this.#clock.every(options.sweepInterval * 1000, () => this.#sweep());
   }
@@ -144,6 +149,11 @@ export class Registry implements Sessions {
     return [...new Set(this.#table.live().map(({ auth }) => auth.grant))];
   }
 
+  /** To be told of each server that changes: its sessions may have to end. */
+  serverChanged(name: string): void {
+    for (const session of this.#table) if (session.server.name === name) this.#drain.look(session);
+  }
+
   /** Whether this process has a session with this very child or sleep of it. */
   holds(name: string, generation: number): boolean {
     const session = this.#table.named(name);
@@ -186,43 +196,44 @@ export class Registry implements Sessions {
   ): Promise<SessionHandle> {
     if (auth === undefined) throw refusals.noAuthContext();
     if (this.#stopping !== undefined) throw refusals.draining();
+    if (server.drain) throw refusals.serverDraining();
     if (server.paused) throw refusals.paused();
     signal.throwIfAborted();
     const began = this.#clock.now();
-    const place = this.#places.take(auth, server, true);
     const id = this.#options.ids.mint();
-    const record: SessionRecord = {
-      name: sessionName(id),
-      server: server.name,
-      userIssuer: auth.user.issuer,
-      userId: auth.user.id,
-      ...boundOf(auth),
-      state: 'starting',
-      generation: 1,
-      createdAt: this.#clock.wall(),
-    };
+    const name = sessionName(id);
+    const place = this.#places.take(name, auth, server, true);
+    const record = recordOf(name, server.name, auth, this.#clock.wall());
     const now = (): number => this.#clock.now();
     const session = new Session({
       ...{ record, auth, server, outlives, now, startedAt: began, state: 'starting' },
       memory: new Memory(),
     });
     session.place = place;
+    session.doubts = this.#options.holders.doubts;
     this.#table.add(session);
+    let isRecorded = false;
+    let failed: EndReason = 'start-failed';
     const starting = {
       session,
       spawn: this.#options.spawn,
       clock: this.#clock,
       record: async () => {
-        session.record = await this.#ledger.insert(record);
+        await this.#places.enter(session, true, async () => {
+          isRecorded = true;
+          session.record = await this.#ledger.insert(record);
+          failed = 'refused';
+        });
+        failed = 'start-failed';
       },
       placed: (child: ChildPlace) => this.#ledger.write(session.name, { child }),
       up: (channel: Channel) => this.#activate(session, channel, id, signal, began),
-      failed: () => this.#remove(session, session.startEnded ?? 'start-failed'),
+      failed: () => this.#remove(session, session.startEnded ?? failed),
     };
     try {
       return await start(starting, signal);
     } catch (thrown) {
-      this.#record(session, session.startEnded ?? 'start-failed');
+      if (isRecorded) this.#record(session, session.startEnded ?? failed);
       throw thrown;
     }
   }
@@ -328,9 +339,17 @@ export class Registry implements Sessions {
     this.#options.observer.ended(session.record, reason);
   }
 
-  /** The session is none of this process's any more; what becomes of it others have recorded. */
-  #lost(name: string): void {
+  /** Somebody changed a record. Of a session of this process's that may be its end. */
+  #changed(name: string): void {
+    if (this.#table.named(name)?.isLive !== true) return;
+    // Where the store cannot be asked, the next write tells.
+    this.#ledger.look(name, this.#options.holders.self).catch(() => undefined);
+  }
+
+  /** The session is none of this process's any more: it has ended, or what becomes of it others have recorded. */
+  #lost(name: string, ended: EndReason | undefined): void {
     const session = this.#table.named(name);
+    if (session !== undefined && ended !== undefined) void this.#end(session, ended);
     if (session?.state !== 'active') return;
     session.isElsewhere = session.leavesChild = true;
     void this.#close(session, 'lost');
@@ -356,6 +375,7 @@ export class Registry implements Sessions {
   #sweep(): void {
     const now = this.#clock.now();
     for (const session of this.#table) {
+      this.#drain.look(session);
       if (session.state !== 'active') continue;
       const reason = reapable(session.server, session.times, now);
       if (reason === undefined) continue;

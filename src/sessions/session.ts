@@ -63,8 +63,12 @@ export class Session {
   leaving: Promise<void> | undefined;
   /** Set when it turned out to be none of this process's any more: what is true of it only its record says. */
   isElsewhere = false;
+  /** `Holders.doubts` when it was certain the last time that it is this process's. */
+  doubts = 0;
   /** Set when nobody new may use the session: it ends when the last one lets go. */
   retired: EndReason | undefined;
+  /** Set while its server is being emptied: it takes no new calls, and ends when those in flight are answered. */
+  draining: object | undefined;
   /** As what it was counted last. */
   counted: CountedState | undefined;
   /** A place among the caps; held for as long as it has a child, or one is on its way in or out. */

@@ -32,6 +32,8 @@ export interface SleepOptions {
   readonly table: Table;
   /** Takes a place among the caps. @throws AppError where there is none. */
   readonly take: (session: Session) => Place;
+  /** Takes it among those of all processes as well, once that is recorded. */
+  readonly enter: (session: Session, record: () => Promise<void>) => Promise<void>;
   /** Why no session may wake; undefined where one may. */
   readonly refusal: () => AppError | undefined;
   /** Told of a session's new child, to look after its end. */
@@ -139,7 +141,7 @@ export class Sleep {
   }
 
   async #wake(session: Session): Promise<Channel> {
-    const { clock, ledger, spawn, take, refusal } = this.#options;
+    const { clock, ledger, spawn, take, enter, refusal } = this.#options;
     await session.leaving; // one child at a time: what the last one did is done
     const refused = session.state === 'active' ? refusal() : refusals.ended();
     if (refused !== undefined) throw refused;
@@ -154,7 +156,7 @@ export class Sleep {
         session,
         spawn,
         clock,
-        record: () => ledger.write(session.name, { state: 'starting', generation, child: null }),
+        record: () => enter(session, () => ledger.write(session.name, { state: 'starting', generation, child: null })),
         placed: (child) => ledger.write(session.name, { child }),
         up: (up) => up,
         failed: place,

@@ -89,6 +89,11 @@ export function createMetrics() {
     peerRefusals: counter('peer_refusals_total', 'What other gateways were refused, by why.', ['why']),
     ends: counter('session_ends_total', 'Sessions that ended, by reason.', ['server', 'reason']),
 
+    poolClaims: counter(
+      'pool_claims_total',
+      'Pods that were wanted of a pool; hit: one was taken, miss: none was there and one was made, lost: another was quicker and a further one was tried.',
+      ['server', 'outcome'],
+    ),
     startSeconds: histogram('backend_start_duration_seconds', 'Time to start a child, by phase.', START_BUCKETS, [
       'phase',
     ]),
@@ -199,6 +204,11 @@ export function createMetrics() {
       'Time of such a look, with what was done about it.',
       FORGE_BUCKETS,
       ['loop'],
+    ),
+    poolPods: gauge(
+      'pool_pods',
+      'Pods of a pool, by state; ready: they can be taken, starting: not yet, desired: how many there should be.',
+      ['server', 'state'],
     ),
     operatorActions: counter('operator_actions_total', 'What the operator changed in the cluster.', ['action']),
   };

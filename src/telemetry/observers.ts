@@ -162,5 +162,11 @@ export function operatorObserver(metrics: Metrics) {
     did(action: string): void {
       metrics.operatorActions.inc({ action });
     },
+    pool(server: string, counts: Readonly<Record<'ready' | 'starting' | 'desired', number>> | undefined): void {
+      for (const state of ['ready', 'starting', 'desired'] as const) {
+        if (counts === undefined) metrics.poolPods.remove({ server, state });
+        else metrics.poolPods.set({ server, state }, counts[state]);
+      }
+    },
   };
 }

@@ -35,7 +35,8 @@ describe('the admission policies', () => {
       expect(spec.matchConditions).to.deep.equal([
         {
           name: 'made-by-this-install',
-          expression: "request.userInfo.username in ['system:serviceaccount:mcp:forgejo-mcp-gateway']",
+          expression:
+            "request.userInfo.username in ['system:serviceaccount:mcp:forgejo-mcp-gateway', 'system:serviceaccount:mcp:forgejo-mcp-operator']",
         },
       ]);
       expect(only(manifests, 'ValidatingAdmissionPolicyBinding', name).spec).to.deep.equal({

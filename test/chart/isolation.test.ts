@@ -16,7 +16,7 @@ const GATEWAY = {
 before(prepareHelm);
 
 /** The pod that the gateway makes when it is configured by this rendering. */
-async function podOf(manifests: readonly Manifest[], component: 'session' | 'canary'): Promise<any> {
+async function podOf(manifests: readonly Manifest[], component: 'session' | 'warm' | 'canary'): Promise<any> {
   const written = parse(configFile(manifests)) as {
     backend: { namespace: string; installId: string };
   };
@@ -43,8 +43,15 @@ async function podOf(manifests: readonly Manifest[], component: 'session' | 'can
 }
 
 function selects(selector: any, labels: Readonly<Record<string, string>>): boolean {
-  expect(Object.keys(selector as object).filter((key) => key !== 'matchLabels')).to.deep.equal([]);
-  return Object.entries((selector.matchLabels ?? {}) as object).every(([key, value]) => labels[key] === value);
+  const { matchLabels = {}, matchExpressions = [], ...rest } = selector;
+  expect(rest).to.deep.equal({});
+  return (
+    Object.entries(matchLabels as object).every(([key, value]) => labels[key] === value) &&
+    (matchExpressions as { key: string; operator: string; values: string[] }[]).every(({ key, operator, values }) => {
+      expect(operator).to.equal('In');
+      return values.includes(labels[key] ?? '');
+    })
+  );
 }
 
 describe("the gateway's rights", () => {
@@ -72,9 +79,9 @@ describe("the gateway's rights", () => {
       {
         apiGroups: ['forgejo-mcp-operator.dev'],
         resources: ['mcpsessions'],
-        verbs: ['create', 'get', 'list', 'update'],
+        verbs: ['create', 'get', 'list', 'update', 'watch'],
       },
-      { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['pods'], verbs: ['create', 'delete', 'list', 'patch', 'watch'] },
       { apiGroups: [''], resources: ['pods/attach'], verbs: ['create', 'get'] },
       { apiGroups: [''], resources: ['configmaps'], resourceNames: ['forgejo-mcp-sessions'], verbs: ['get'] },
     ]);
@@ -150,26 +157,24 @@ describe("the sessions' namespace", () => {
     expect(parse(configFile(manifests)).backend.namespace).to.equal('agents');
   });
 
-  it('has room for more pods than the gateway has sessions, so that its own cap is met first', () => {
-    const pods = (sessions?: object): unknown =>
-      only(
-        render(withMore(sessions === undefined ? {} : { config: { sessions } })),
-        'ResourceQuota',
-        'forgejo-mcp-sessions',
-      ).spec.hard.pods;
-    expect(pods()).to.equal('230'); // sessions.maxTotal is 200 by default
-    expect(pods({ maxTotal: 50 })).to.equal('65');
-    expect(pods({ maxTotal: 0, maxPerUser: 0 })).to.equal(undefined);
+  it('has room for more pods than the gateway has sessions and pools have pods, so that their own caps are met first', () => {
+    const pods = (config: object = {}): unknown =>
+      only(render(withMore({ config })), 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard.pods;
+    expect(pods()).to.equal('280'); // sessions.maxTotal is 200 by default, operator.maxWarmPods 50
+    expect(pods({ sessions: { maxTotal: 50 } })).to.equal('115');
+    expect(pods({ sessions: { maxTotal: 50 }, operator: { maxWarmPods: 0 } })).to.equal('65');
+    expect(pods({ sessions: { maxTotal: 0, maxPerUser: 0 } })).to.equal(undefined);
     const own = render(withMore({ sessions: { quota: { hard: { pods: '7' } } } }));
     expect(only(own, 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard.pods).to.equal('7');
   });
 
-  it('is assumed to cap as many sessions as the gateway does by default', async () => {
-    const { sessions } = await loadConfig({
+  it('is assumed to cap as many sessions and pods that wait as the settings do by default', async () => {
+    const { sessions, operator } = await loadConfig({
       file: undefined,
       env: { FMO_AUTH_MODE: 'bearer', FMO_SERVER_FORGEJO_URL: 'https://forge.example.com' },
     });
     expect(sessions.maxTotal).to.equal(200);
+    expect(operator.maxWarmPods).to.equal(50);
   });
 
   it('limits what a pod may use, and what all may use together', () => {
@@ -183,7 +188,7 @@ describe("the sessions' namespace", () => {
       },
     ]);
     expect(only(manifests, 'ResourceQuota', 'forgejo-mcp-sessions').spec.hard).to.deep.equal({
-      pods: '230',
+      pods: '280',
       'requests.cpu': '8',
       'requests.memory': '12Gi',
       'requests.ephemeral-storage': '4Gi',
@@ -210,7 +215,7 @@ describe('network policies', () => {
     });
   });
 
-  it('let session pods out to the credential proxy of their gateway, and nowhere else', async () => {
+  it('let session pods, and those that wait for a session, out to the credential proxy of their gateway, and nowhere else', async () => {
     const { spec } = only(manifests, 'NetworkPolicy', 'forgejo-mcp-to-proxy');
     expect(spec.policyTypes).to.deep.equal(['Egress']);
     expect(spec.egress).to.deep.equal([
@@ -227,6 +232,8 @@ describe('network policies', () => {
     const session = await podOf(manifests, 'session');
     expect(session.metadata.namespace).to.equal(SESSIONS);
     expect(selects(spec.podSelector, session.metadata.labels)).to.equal(true);
+    const warm = await podOf(manifests, 'warm');
+    expect(selects(spec.podSelector, warm.metadata.labels), 'in force before it is taken').to.equal(true);
     const canary = await podOf(manifests, 'canary');
     expect(selects(spec.podSelector, canary.metadata.labels)).to.equal(false);
     const other = await podOf(render(minimal, { namespace: 'elsewhere' }), 'session');
@@ -248,7 +255,9 @@ describe('network policies', () => {
     expect(proxy.ports).to.deep.equal([{ protocol: 'TCP', port: 8443 }]);
     expect(proxy.from).to.have.length(1);
     expect(proxy.from[0].namespaceSelector).to.deep.equal({ matchLabels: { 'kubernetes.io/metadata.name': SESSIONS } });
-    expect(selects(proxy.from[0].podSelector, (await podOf(manifests, 'session')).metadata.labels)).to.equal(true);
+    for (const component of ['session', 'warm'] as const)
+      expect(selects(proxy.from[0].podSelector, (await podOf(manifests, component)).metadata.labels)).to.equal(true);
+    expect(selects(proxy.from[0].podSelector, (await podOf(manifests, 'canary')).metadata.labels)).to.equal(false);
     expect(ops.ports).to.deep.equal([{ protocol: 'TCP', port: 9090 }]);
     expect(ops.from).to.have.length(1);
     expect(selects(ops.from[0].podSelector, only(manifests, 'Pod').metadata.labels ?? {})).to.equal(true);

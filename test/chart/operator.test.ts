@@ -56,7 +56,8 @@ describe('the operator in the chart', () => {
     ]);
     expect(rules(SESSIONS)).to.deep.equal([
       { resources: 'mcpsessions', verbs: 'delete get list update watch' },
-      { resources: 'pods', verbs: 'delete get list watch' },
+      { resources: 'pods', verbs: 'create delete get list watch' },
+      { resources: 'configmaps', names: 'forgejo-mcp-sessions', verbs: 'get' },
     ]);
     expect(operator.filter(({ kind }) => /^ClusterRole/.test(kind))).to.deep.equal([]);
     const bindings = operator.filter(({ kind }) => kind === 'RoleBinding');

@@ -136,6 +136,24 @@ describe('the chart with the least values', () => {
     expect(gateway(manifests).args).to.deep.equal(['--config', '/etc/forgejo-mcp-operator/config.yaml']);
   });
 
+  it('starts no gateway before the operator has made its certificates, and needs none where there is no operator', async () => {
+    const alone = render(withMore({ operator: { replicas: 0 } }));
+    for (const [all, expected] of [
+      [render(minimal), ['/etc/forgejo-mcp-operator/peers', [false]]],
+      [alone, [undefined, []]],
+    ] as const) {
+      const { volumes } = only(of('gateway', all), 'Deployment').spec.template.spec;
+      const peers = (volumes as { name: string; secret?: { optional?: boolean } }[]).filter(
+        ({ name }) => name === 'peers',
+      );
+      const config = await gatewayConfig(of('gateway', all));
+      const optional = peers.map(({ secret }) => secret?.optional ?? false);
+      expect([config.replicas.certificates, optional]).to.deep.equal(expected);
+      const mounts = gateway(of('gateway', all)).volumeMounts as { name: string }[];
+      expect(mounts.filter(({ name }) => name === 'peers')).to.have.length(peers.length);
+    }
+  });
+
   it('makes keys that the gateway takes, each its own, and keeps them at uninstall', async () => {
     const secret = only(manifests, 'Secret');
     expect(secret.metadata.annotations).to.deep.equal({ 'helm.sh/resource-policy': 'keep' });
@@ -189,7 +207,6 @@ describe('the chart with the least values', () => {
         name: 'peers',
         secret: {
           secretName: 'forgejo-mcp-peers',
-          optional: true,
           defaultMode: 0o440,
           items: ['ca.crt', 'tls.crt', 'tls.key'].map((key) => ({ key, path: key })),
         },

@@ -2,7 +2,8 @@
 import { expect } from 'chai';
 import type { Remembered } from '../../src/bridge/memory';
 import { AppError } from '../../src/errors';
-import type { SessionRecord, SessionStore } from '../../src/sessions/ports';
+import type { SeenSession, SessionRecord, SessionStore, SessionView } from '../../src/sessions/ports';
+import { until } from '../support/until';
 import { upkeepOf } from '../support/fake-sessions';
 
 export interface SessionStoreSubject {
@@ -10,6 +11,8 @@ export interface SessionStoreSubject {
   open(): Promise<SessionStore>;
   /** Whether it sees to old records itself; see {@link SessionStore.upkeep}. */
   readonly hasUpkeep: boolean;
+  /** Whether several processes share it; see {@link SessionStore.view}. */
+  readonly hasView: boolean;
   /** Opens the same store again, as a later run of the program would; undefined where nothing outlives the process. */
   readonly reopen?: () => Promise<SessionStore>;
 }
@@ -47,6 +50,13 @@ function plain(record: SessionRecord | undefined): Partial<SessionRecord> | unde
   if (record === undefined) return undefined;
   const { holder: _holder, uid: _uid, ...rest } = record;
   return rest;
+}
+
+/** What is seen of the records, which it must be. */
+async function viewOf({ view }: SessionStore): Promise<SessionView> {
+  if (view === undefined) throw new Error('the store has no view');
+  await view.synced(AbortSignal.timeout(10_000));
+  return view;
 }
 
 /** Defines the suite; call it inside a `describe`. */
@@ -219,6 +229,119 @@ export function sessionStoreContract(subject: SessionStoreSubject): void {
       await rejected(upkeepOf(store).expire(1));
       await rejected(upkeepOf(store).purge(1));
     });
+  }
+
+  if (subject.hasView) {
+    const found = (records: Iterable<SeenSession>, name: string): SeenSession | undefined =>
+      [...records].find((one) => one.name === name);
+    const seen = (view: SessionView, name: string, is: (one: SeenSession) => boolean): Promise<SeenSession> =>
+      until('it is seen', async () => {
+        const one = found(view.seen(), name);
+        return one !== undefined && is(one) && one;
+      });
+
+    it('reads whatever was written before, of every live record and in the order in which it was', async () => {
+      const view = await viewOf(store);
+      const [a, b, over] = [aRecord({ state: 'starting' }), aRecord({ state: 'starting' }), aRecord()];
+      for (const record of [a, b, over]) await store.insert(record);
+      await store.end(over.name, 'idle', 5);
+      const first = await view.read();
+      const { server, userIssuer, userId, grant, state, generation, createdAt } = a;
+      expect(found(first, a.name)).to.deep.include({
+        ...{ name: a.name, server, userIssuer, userId, grant, state, generation, createdAt },
+      });
+      expect(found(first, over.name)).to.equal(undefined);
+      expect(orderOf(first, a) < orderOf(first, b)).to.equal(true);
+      await store.update(a.name, { grant: 'grant-2' });
+      const second = await view.read();
+      expect(orderOf(second, a) > orderOf(second, b)).to.equal(true);
+      await store.insert(aRecord());
+      await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const record = aRecord();
+          await store.insert(record);
+          expect(found(await view.read(), record.name), 'its own write').to.not.equal(undefined);
+        }),
+      );
+    });
+
+    it('sees the same a moment later, and tells when something was seen', async () => {
+      const view = await viewOf(store);
+      const record = aRecord({ state: 'starting' });
+      let told = 0;
+      view.onSeen(() => (told += 1));
+      await store.insert(record);
+      const { order } = await seen(view, record.name, () => true);
+      await store.update(record.name, { state: 'active' });
+      expect((await seen(view, record.name, ({ state }) => state === 'active')).order > order).to.equal(true);
+      expect(told).to.be.above(1);
+      await store.end(record.name, 'idle', 5);
+      await until('it is gone', async () => found(view.seen(), record.name) === undefined);
+    });
+
+    it('keeps who is admitted until the child goes, and each child is admitted anew', async () => {
+      const record = aRecord({ state: 'starting', remembered: REMEMBERED });
+      const admitted = async (): Promise<boolean> => (await store.get(record.name))?.admitted === true;
+      await store.insert(record);
+      expect(await admitted()).to.equal(false);
+      await store.update(record.name, { admitted: true, child: { instance: 'uid-1' } });
+      expect(await admitted()).to.equal(true);
+      await store.update(record.name, { state: 'active' });
+      await store.claim(record.name, 1);
+      expect(await admitted(), 'with whoever has it').to.equal(true);
+      await store.update(record.name, { state: 'hibernated', child: null });
+      expect(await admitted()).to.equal(false);
+      await store.update(record.name, { state: 'starting', generation: 3 });
+      expect(await admitted()).to.equal(false);
+      await store.update(record.name, { admitted: true });
+      await store.end(record.name, 'idle', 5);
+      expect(await admitted()).to.equal(false);
+    });
+
+    it('remembers those that were opened lately, whatever became of them, and none that was refused', async () => {
+      const view = await viewOf(store);
+      const createdAt = Date.now();
+      const [open, refused] = [aRecord({ state: 'starting', createdAt }), aRecord({ state: 'starting', createdAt })];
+      for (const { name, ...record } of [open, refused]) await store.insert({ name, ...record });
+      await store.update(open.name, { state: 'active' });
+      await seen(view, open.name, ({ state }) => state === 'active');
+      for (const { name } of [open, refused]) await store.end(name, 'refused', createdAt);
+      await until('they are gone', async () =>
+        [open, refused].every(({ name }) => found(view.seen(), name) === undefined),
+      );
+      const names = [...view.opened()].map(({ name }) => name);
+      expect(names).to.include(open.name).and.not.include(refused.name);
+    });
+
+    it('ends a session whoever has it, once, and tells', async () => {
+      const view = await viewOf(store);
+      const record = aRecord();
+      const told = new Set<string>();
+      view.onChange((name) => told.add(name));
+      await store.insert(record);
+      await seen(view, record.name, () => true);
+      expect(view.ofUser({ issuer: record.userIssuer, id: record.userId }).map(({ name }) => name)).to.include(
+        record.name,
+      );
+      await view.end(record.name, 'user', 5);
+      await view.end(record.name, 'idle', 6);
+      await view.end('b'.repeat(40), 'user', 5);
+      expect(await store.get(record.name)).to.include({ state: 'ended', endReason: 'user', endedAt: 5 });
+      expect(await store.update(record.name, { grant: 'late' })).to.equal(false);
+      await until('it is told', async () => told.has(record.name));
+      expect(view.ofUser({ issuer: record.userIssuer, id: record.userId })).to.deep.equal([]);
+    });
+
+    it('answers STORE_UNAVAILABLE to those who read once it is closed', async () => {
+      const view = await viewOf(store);
+      await store.close();
+      await rejected(view.read());
+      await rejected(view.end('a'.repeat(40), 'user', 1));
+    });
+
+    function orderOf(records: Iterable<SeenSession>, { name }: SessionRecord): bigint {
+      return found(records, name)?.order ?? -1n;
+    }
   }
 
   const { reopen } = subject;

@@ -3,8 +3,10 @@ import { randomBytes } from 'node:crypto';
 import { parse } from 'yaml';
 import type { PodSpec } from '../../src/config/server';
 import { podManifest, type PodManifestOptions } from '../../src/backends/pod/manifest';
+import { warmName } from '../../src/backends/pod/names';
+import { claimPatch, warmManifest } from '../../src/backends/pod/warm';
 import { Account, type ApiAnswer } from '../support/account';
-import { bearer, configFile, only } from '../support/chart';
+import { bearer, configFile, of, only } from '../support/chart';
 import { apply, busybox, createNamespace, deleteNamespaces, get, kubectl } from '../support/cluster';
 import { prepareHelm, render } from '../support/helm';
 import { serverSpec } from '../support/server-spec';
@@ -17,6 +19,7 @@ const IMAGES = ['fmo/', 'registry.example.com/child'];
 interface Install {
   readonly id: string;
   readonly gateway: Account;
+  readonly operator: Account;
   readonly policies: readonly string[];
 }
 
@@ -50,6 +53,7 @@ describe('the admission policy of an install', () => {
     const enforced = manifests.filter(({ kind }) => ENFORCED.test(kind));
     await apply(...enforced);
     const account = only(enforced, 'ServiceAccount').metadata.name;
+    const operator = of('operator', enforced).find(({ kind }) => kind === 'ServiceAccount')?.metadata.name ?? '';
     // Rights that the chart does not give, as if by mistake: the policy holds without the help of RBAC.
     const more = { name: `${release}-by-mistake`, namespace: sessions };
     await apply(
@@ -79,6 +83,7 @@ describe('the admission policy of an install', () => {
     const made = {
       id: config.backend.installId,
       gateway: await Account.of(namespace, account),
+      operator: await Account.of(namespace, operator),
       policies: enforced.filter(({ kind }) => /^Validating/.test(kind)).map(({ metadata }) => metadata.name),
     };
     installs.push(made);
@@ -134,7 +139,7 @@ describe('the admission policy of an install', () => {
 
   after(async function () {
     this.timeout(120_000);
-    await Promise.all(installs.map(({ gateway }) => gateway.close()));
+    await Promise.all(installs.flatMap(({ gateway, operator }) => [gateway.close(), operator.close()]));
     const kinds = 'validatingadmissionpolicies,validatingadmissionpolicybindings,runtimeclasses,priorityclasses';
     await kubectl(['delete', kinds, '--ignore-not-found', classes, ...installs.flatMap(({ policies }) => policies)]);
     await deleteNamespaces(...namespaces);
@@ -194,6 +199,31 @@ describe('the admission policy of an install', () => {
     }
   });
 
+  describe('of the operator', () => {
+    const waiting = (changes: Partial<PodSpec> = {}): any =>
+      warmManifest({
+        ...{ name: warmName(), namespace: sessions, install: own.id, run: 'operator-1', userNamespace: false },
+        server: serverSpec({ maxLifetime: 60, pod: changes }),
+      });
+
+    it('takes pods that wait for a session, and those that prove what the cluster can', async () => {
+      await taken(own.operator.create(waiting()));
+      await taken(own.operator.create(waiting({ launcher: 'inject', launcherImage: 'fmo/launcher:test' })));
+      await taken(own.operator.create(manifest({ component: 'canary', userNamespace: true })));
+    });
+
+    it('refuses a session’s pod, one that has a session before it waits, and one of another shape', async () => {
+      const refused = async (pod: any): Promise<string> => says(await own.operator.create(pod));
+      expect(await refused(manifest())).to.match(/^4\d\d .*warm or canary for the operator/);
+      const early = waiting();
+      early.metadata.labels['forgejo-mcp-operator/session'] = 'a'.repeat(40);
+      expect(await refused(early)).to.match(/^4\d\d .*has none yet/);
+      const foreign = waiting();
+      foreign.spec.hostNetwork = true;
+      expect(await refused(foreign)).to.match(/^4\d\d .*spec\.hostNetwork/);
+    });
+  });
+
   describe('refuses', () => {
     const child = (change: object) => (pod: any) => Object.assign(pod.spec.containers[0], change);
     const spec = (change: object) => (pod: any) => Object.assign(pod.spec, change);
@@ -226,6 +256,11 @@ describe('the admission policy of an install', () => {
       ['a pod of another install', label({ 'app.kubernetes.io/instance': 'other' }), OURS],
       ['a pod that is managed by another', label({ 'app.kubernetes.io/managed-by': 'Helm' }), OURS],
       ['a pod without labels', meta({ labels: {} }), OURS],
+      [
+        'a pod that waits, which is the operator’s to make',
+        label({ 'app.kubernetes.io/component': 'warm' }),
+        COMPONENT,
+      ],
       ['a pod that poses as the gateway', label({ 'app.kubernetes.io/component': 'gateway' }), COMPONENT],
       [
         'a pod that is held by a finalizer',
@@ -505,30 +540,62 @@ describe('the admission policy of an install', () => {
         .and.include(message);
     };
 
+    let uid: string;
+    const component = '/metadata/labels/app.kubernetes.io~1component';
+    const stays = 'the label app.kubernetes.io/component stays what it is';
+    const once = 'labels and owners of a pod change only when a session takes one that waits';
+    const annotations = 'annotations and finalizers of a pod stay what they are';
+
     before(async () => {
-      const pod = manifest({}, { nodeSelector: { 'no-such': 'node' } });
-      name = pod.metadata.name;
-      await taken(own.gateway.create(pod, false));
+      name = warmName();
+      const pod = warmManifest({
+        ...{ name, namespace: sessions, install: own.id, run: 'operator-1', userNamespace: false },
+        server: serverSpec({ pod: { nodeSelector: { 'no-such': 'node' } } }),
+      });
+      uid = (await taken(own.operator.create(pod, false))).metadata.uid;
     });
 
-    it('lets labels and owners be changed, with a precondition, as a claim does', async () => {
+    it('refuses to change one that waits but by taking it', async () => {
+      await refused(patch({ op: 'replace', path: component, value: 'canary' }), stays);
+      await refused(patch({ op: 'add', path: '/metadata/labels/x', value: 'y' }), once);
+      await refused(patch({ op: 'add', path: '/metadata/annotations/x', value: 'y' }), annotations);
+      const take = claimPatch(uid, { session: 'b'.repeat(40), user: 'u', run: 'r', linkKey: 'k' });
+      await refused(patch(...take, { op: 'add', path: '/metadata/annotations/x', value: 'y' }), annotations);
+      await refused(
+        patch(...take, { op: 'add', path: '/metadata/finalizers', value: ['example.com/keep'] }),
+        annotations,
+      );
+      await refused(
+        patch(...take, { op: 'replace', path: '/spec/containers/0/image', value: 'fmo/other:test' }),
+        'the specification of a session pod never changes',
+      );
+    });
+
+    it('lets one session take it, with the patch of a gateway', async () => {
       // One that is there: what belongs to nothing is removed by the garbage collector.
       await apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'owner', namespace: sessions } });
-      const { uid } = (await get('configmap', 'owner', sessions)).metadata as { uid: string };
-      const owner = { apiVersion: 'v1', kind: 'ConfigMap', name: 'owner', uid };
-      const claim = async (): Promise<any> => {
-        const { metadata } = await taken(own.gateway.ask('PATCH', path(name, '?dryRun=All'), []));
-        const { status, body } = await patch(
-          { op: 'test', path: '/metadata/resourceVersion', value: metadata.resourceVersion },
-          { op: 'add', path: '/metadata/labels/forgejo-mcp-operator~1session', value: 'b'.repeat(40) },
-          { op: 'add', path: '/metadata/ownerReferences', value: [owner] },
-        );
-        return status === 200 && body;
-      };
-      // The scheduler may write to it in between.
-      const claimed: any = await until('it is claimed', claim, 20_000);
-      expect(claimed.metadata.labels['forgejo-mcp-operator/session']).to.equal('b'.repeat(40));
-      await taken(patch({ op: 'remove', path: '/metadata/ownerReferences' }));
+      const { metadata } = await get('configmap', 'owner', sessions);
+      const owner = { apiVersion: 'v1', kind: 'ConfigMap', name: 'owner', uid: metadata.uid as string };
+      const take = (session: string): Promise<ApiAnswer> =>
+        patch(...claimPatch(uid, { session, user: 'u', run: 'gateway-1', owner, linkKey: 'k1' }));
+      const answers = await Promise.all(['b', 'c', 'd'].map((digit) => take(digit.repeat(40))));
+      expect(answers.map(({ status }) => status).sort()).to.deep.equal([200, 422, 422]);
+      const claimed = answers.find(({ status }) => status === 200)?.body;
+      expect(claimed.metadata.labels['app.kubernetes.io/component']).to.equal('session');
+      expect(claimed.metadata.ownerReferences).to.deep.equal([owner]);
+      for (const lost of answers.filter(({ status }) => status === 422))
+        expect(says(lost), 'a lost race is told from what a policy denies').to.not.match(/denied|forbidden/i);
+    });
+
+    it('refuses that it changes once more', async () => {
+      const session = '/metadata/labels/forgejo-mcp-operator~1session';
+      await refused(patch({ op: 'replace', path: session, value: 'e'.repeat(40) }), once);
+      await refused(patch({ op: 'remove', path: '/metadata/ownerReferences' }), once);
+      await refused(patch({ op: 'replace', path: component, value: 'warm' }), stays);
+      await refused(
+        patch({ op: 'add', path: '/metadata/annotations/forgejo-mcp-operator~1link-key', value: 'k2' }),
+        annotations,
+      );
     });
 
     it('refuses another specification', async () => {
@@ -556,14 +623,12 @@ describe('the admission policy of an install', () => {
 
     it('refuses to give it away, to disguise it, to annotate it or to hold it', async () => {
       const instance = '/metadata/labels/app.kubernetes.io~1instance';
-      const component = '/metadata/labels/app.kubernetes.io~1component';
       await refused(patch({ op: 'replace', path: instance, value: other.id }), 'would not be any more');
       await refused(patch({ op: 'remove', path: instance }), 'would not be any more');
-      await refused(patch({ op: 'replace', path: component, value: 'gateway' }), 'is session or canary');
-      await refused(patch({ op: 'remove', path: component }), 'is session or canary');
-      const kept = 'only labels and owners of a session pod change';
-      await refused(patch({ op: 'add', path: '/metadata/annotations/x', value: 'y' }), kept);
-      await refused(patch({ op: 'add', path: '/metadata/finalizers', value: ['example.com/keep'] }), kept);
+      await refused(patch({ op: 'replace', path: component, value: 'gateway' }), stays);
+      await refused(patch({ op: 'remove', path: component }), stays);
+      await refused(patch({ op: 'add', path: '/metadata/annotations/x', value: 'y' }), annotations);
+      await refused(patch({ op: 'add', path: '/metadata/finalizers', value: ['example.com/keep'] }), annotations);
     });
 
     it('lets no other install change or delete it', async () => {

@@ -22,7 +22,7 @@ describe('a call in flight', () => {
     bystander = await open('bob');
   });
 
-  // While the API server is away the gateway is not ready, and its Service takes no new connections (bead fmo-bgn).
+  // What the test before has broken may have taken more with it than the gateway: kube-proxy and the node look again after a while.
   beforeEach(async function () {
     this.timeout(90_000);
     await app.reachable();

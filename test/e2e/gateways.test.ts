@@ -19,13 +19,6 @@ describe('three gateways', () => {
   before(async function () {
     this.timeout(900_000);
     app = await installed();
-    await until(
-      'there are certificates',
-      async () => (await get('secret', `${app.release}-peers`, app.namespace)).data?.['tls.crt'] !== undefined,
-      60_000,
-    );
-    // A gateway that was there before them sees them a minute or two later (bead fmo-4.20): the kubelet is that slow.
-    await app.kubectl('-n', app.namespace, 'rollout', 'restart', `deployment/${app.release}-gateway`);
     await app.scaleGateways(REPLICAS);
   });
 

@@ -106,10 +106,22 @@ describe('the operator on a cluster', function () {
   it('shows what is so of servers, with the reason, and counts their sessions', async () => {
     await server('wrong', { startTimeout: '10ms' });
     await server('paused', { paused: true });
-    await until('all is said', async () => (await said('wrong')).length + (await said('paused')).length === 4);
-    expect(await said('wrong')).to.deep.equal(['Accepted=False Invalid', 'Ready=False NotAccepted']);
-    expect(await said('paused')).to.deep.equal(['Accepted=True Valid', 'Ready=False Paused']);
-    expect(await said('s')).to.deep.equal(['Accepted=True Valid', 'Ready=False NoGateway']);
+    await until('all is said', async () => (await said('wrong')).length + (await said('paused')).length === 6);
+    expect(await said('wrong')).to.deep.equal([
+      'Accepted=False Invalid',
+      'Ready=False NotAccepted',
+      'Drained=False NotDraining',
+    ]);
+    expect(await said('paused')).to.deep.equal([
+      'Accepted=True Valid',
+      'Ready=False Paused',
+      'Drained=False NotDraining',
+    ]);
+    expect(await said('s')).to.deep.equal([
+      'Accepted=True Valid',
+      'Ready=False NoGateway',
+      'Drained=False NotDraining',
+    ]);
     const one = await gateway();
     const names = [await one.open('s'), await one.open('s')].map(({ metadata }) => metadata.name);
     await until('they are counted', async () => {

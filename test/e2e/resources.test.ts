@@ -136,6 +136,7 @@ describe('the custom resources on a cluster', function () {
       repositories: ['*'],
       insecureAllowRoutes: [],
     });
+    expect(spec.pool).to.deep.equal({ min: 0, maxAge: '1h' });
     expect(spec.pod).to.deep.include({ image: 'image', launcher: 'builtin', userNamespaces: 'auto' });
     expect(spec.forgejo).to.deep.include({ url: 'https://forge.example', tokenEnv: ['FORGEJO_ACCESS_TOKEN'] });
   });
@@ -214,6 +215,19 @@ describe('the custom resources on a cluster', function () {
         'with limits that are none',
         pod({ limits: { memory: '1 G' } }),
         /spec\.pod\.limits: .*quantities such as 100m or 64Mi/,
+      ],
+      ['with a pool of less than no pod', { pool: { min: -1 } }, /spec\.pool\.min: .*greater than or equal to 0/],
+      ['with a pool of too many', { pool: { max: 1_001 } }, /spec\.pool\.max: .*less than or equal to 1000/],
+      ['whose pool has less room than pods', { pool: { min: 3, max: 2 } }, /spec\.pool\.max: .*must be at least min/],
+      [
+        'with a pool and a namespace for each user',
+        { pool: { min: 1 }, isolation: { namespace: 'PerUser' } },
+        /spec\.pool: .*cannot be with isolation\.namespace PerUser/,
+      ],
+      [
+        'with room for a pool and a namespace for each user',
+        { pool: { max: 1 }, isolation: { namespace: 'PerUser' } },
+        /spec\.pool: .*cannot be with isolation\.namespace PerUser/,
       ],
       ['with user namespaces of YAML 1.1', pod({ userNamespaces: true }), /must be of type string/],
     ];

@@ -1,21 +1,21 @@
 /** Session records as MCPSession objects on the real API server. */
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import { systemClock } from '../../src/clock';
 import { KubeClient } from '../../src/kube/client';
 import { Credentials } from '../../src/kube/credentials';
 import type { SessionStore } from '../../src/sessions/ports';
 import { openKubernetesSessionStore } from '../../src/stores/kubernetes/sessions';
 import { aRecord, sessionStoreContract } from '../contract/session-store';
+import { keptLog } from '../support/silent-log';
 import { cluster, createNamespace, deleteNamespaces, kubectl } from '../support/cluster';
-
-const clock = { wall: () => Date.now() };
 
 describe('kubernetes session store', function () {
   this.timeout(60_000);
   let namespace: string;
   let kube: KubeClient;
   const open = (holder: string): SessionStore =>
-    openKubernetesSessionStore({ kube, namespace, install: 'contract', holder, clock });
+    openKubernetesSessionStore({ kube, namespace, install: 'contract', holder, clock: systemClock, log: keptLog() });
   /** Names are random: the namespace is one for all tests. */
   const named = () => ({ name: randomBytes(20).toString('hex') });
   const shown = async (name: string): Promise<any> =>
@@ -41,6 +41,7 @@ describe('kubernetes session store', function () {
     const holder = randomBytes(8).toString('hex');
     sessionStoreContract({
       hasUpkeep: false,
+      hasView: true,
       open: async () => open(holder),
       reopen: async () => open(holder),
     });

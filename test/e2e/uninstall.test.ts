@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { PodBackend } from '../../src/backends/pod/driver';
+import { warmName } from '../../src/backends/pod/names';
+import { warmManifest } from '../../src/backends/pod/warm';
 import { KubeClient } from '../../src/kube/client';
 import { Credentials } from '../../src/kube/credentials';
 import { never, specOf } from '../contract/backend';
@@ -80,6 +82,20 @@ describe('a release that is uninstalled while sessions run in a namespace that s
       const links = await Promise.all(specs.map((server) => backend.open(specOf(server), never())));
       for (const link of links) expect(await new LinkClient(link).text('echo', { text: 'here' })).to.equal('here');
       await until('the canary is gone', async () => (await pods()).length === links.length, 60_000);
+      // One that waits, as the operator makes it: nobody is left to remove it either.
+      const operator = await Account.of(namespace, `${release}-operator`);
+      const { uid } = (await get('configmap', owner, sessions)).metadata as { uid: string };
+      const waiting = warmManifest({
+        ...{ name: warmName(), namespace: sessions, install, run: 'operator-0123456789abcdef' },
+        ...{
+          server: serverSpec(),
+          userNamespace: false,
+          owner: { apiVersion: 'v1', kind: 'ConfigMap', name: owner, uid },
+        },
+      });
+      expect((await operator.create(waiting, false)).status).to.equal(201);
+      await operator.close();
+      expect(await pods()).to.have.length(links.length + 1);
 
       await helmCommand(['uninstall', release, '--namespace', namespace, '--wait', '--timeout', '120s']);
       await until('no pod is left', async () => (await pods()).length === 0, 60_000);

@@ -95,6 +95,31 @@ describe('a request that reaches a replica which does not hold its session', () 
       expect((await answer).text).to.equal('done');
     });
 
+    it('with every byte of its headers, and its answer’s, as they came', async () => {
+      // UTF-8 or not is nobody's business here.
+      const value = Buffer.concat([Buffer.from('é 👩 ', 'utf8'), Buffer.from([0xe9, 0xff])]).toString('latin1');
+      const framings: readonly Record<string, string>[] = [
+        { 'Content-Length': '3' },
+        { 'Transfer-Encoding': 'chunked' },
+        { 'Content-Length': '0' },
+      ];
+      for (const framing of framings) {
+        const asked = served(b);
+        const length = framing['Content-Length'] === '0' ? 0 : 3;
+        const sent = begin(`${a.url}/mcp`, { method: 'POST', headers: { 'X-Any': value, ...framing } });
+        sent.end(Buffer.alloc(length, 'x'));
+        const { request, response } = await asked;
+        expect(request.headers['x-any']).to.equal(value);
+        expect((await bodyOf(request)).length).to.equal(length);
+        response.writeHead(200, { 'X-Any': value });
+        response.write(Buffer.alloc(0)); // the head alone
+        const { message } = await headOf(sent);
+        expect(message.headers['x-any']).to.equal(value);
+        response.end('done');
+        expect((await bodyOf(message)).toString()).to.equal('done');
+      }
+    });
+
     it('with a body of unknown length, whatever the method, and its trailers', async () => {
       for (const method of ['POST', 'DELETE', 'PATCH']) {
         const asked = served(b);

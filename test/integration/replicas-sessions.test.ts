@@ -120,6 +120,46 @@ describe('sessions of two gateways', function () {
     expect(children(patient)).to.equal(1);
   });
 
+  it('are served by another gateway when the one that stops is asked itself: new ones at once, its own once they are given up', async () => {
+    const stopping = await install.join({}, 60_000);
+    const [id, elsewhere] = [await open(stopping), await open(a)];
+    const [link] = stopping.app.children;
+    if (link === undefined) throw new AppError('INTERNAL', 'no child');
+    const heard = new Promise<{ id?: unknown }>((resolve) => (link.onMessage = resolve));
+    const before = call(stopping, id, 'before');
+    const request = await heard;
+    const stopped = stopping.app.registry.stop(60_000);
+    const opened = [...install.records.keys()].length;
+    const others = await Promise.all([...Array(20).keys()].map(() => open(stopping)));
+    expect([new Set(others).size, install.records.size - opened]).to.deep.equal([20, 20]);
+    expect(children(stopping)).to.equal(1);
+    expect((await call(stopping, elsewhere)).status, 'one that another has').to.equal(200);
+    expect((await call(stopping, 'f'.repeat(48))).status).to.equal(410);
+    const calling = [...Array(20).keys()].map((n) => call(stopping, id, n));
+    const streaming = ask(stopping.app, { method: 'DELETE', headers: { 'mcp-session-id': others[0] } });
+    expect((await streaming).status).to.equal(204);
+    link.say({ jsonrpc: '2.0', id: request.id, result: { late: true } });
+    expect((await before).json).to.deep.equal({ jsonrpc: '2.0', id: 'before', result: { late: true } });
+    const answers = await Promise.all(calling);
+    expect(answers.map(({ status, json }) => [status, (json as { id: number }).id])).to.deep.equal(
+      [...Array(20).keys()].map((n) => [200, n]),
+    );
+    await stopped;
+    expect(children(a) + children(b), 'one of each session').to.equal(22);
+  });
+
+  it('are refused with 503 and Retry-After at once where the gateway that stops is the only one, or no other takes them in time', async () => {
+    const id = await open(a);
+    b.isDead = true;
+    void a.app.registry.stop(0);
+    const alone = await call(a, id);
+    expect([alone.status, Number(alone.headers['retry-after']) > 0]).to.deep.equal([503, true]);
+    b.isDead = false;
+    void b.app.registry.stop(0);
+    const both = await call(a, id);
+    expect([both.status, both.json.error.data.code]).to.deep.equal([503, 'DRAINING']);
+  });
+
   it('are served by whoever was quicker when two others take them over at once: 200 of each call', async () => {
     const c = await install.join();
     for (let round = 0; round < 10; round += 1) {

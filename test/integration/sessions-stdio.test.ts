@@ -64,6 +64,8 @@ describe('sessions over real stdio', () => {
       binding: 'adopt',
       holders: alone('self'),
       discard: async () => undefined,
+      drains: () => false,
+      drainTimeout: 20,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 86_400,

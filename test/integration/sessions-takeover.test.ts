@@ -108,7 +108,7 @@ class Gateways {
       shared: {
         store,
         ids: this.#ids,
-        holders: { self, isSure: true, isAlive: async (name) => this.#living.has(name) },
+        holders: { self, isSure: true, doubts: 0, isAlive: async (name) => this.#living.has(name) },
         discard: (child) => backend.discard(child),
         spawn: spawnWith({
           ...common,

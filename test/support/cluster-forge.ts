@@ -14,11 +14,13 @@ export interface ClusterForge {
   /** As the gateway in the cluster reaches it. */
   readonly apiUrl: string;
   readonly clusterIp: string;
-  readonly seed: Seed;
+  seed: Seed;
   /** The gateway's. */
   readonly applications: ForgeApplications;
   /** Stops it (0) or starts it again (1) and waits until that is so. Its data stays. */
   scale(replicas: 0 | 1): Promise<void>;
+  /** Makes these users as well; they are in the organisation. */
+  addUsers(names: readonly string[]): Promise<void>;
 }
 
 /**
@@ -39,18 +41,23 @@ export async function deployForge(gatewayUrl: string): Promise<ClusterForge> {
   const clusterIp = (
     await kubectl(['get', 'service', 'forge', '-n', NAMESPACE, '-o', 'jsonpath={.spec.clusterIP}'])
   ).trim();
-  return {
+  const forge: ClusterForge = {
     publicUrl,
     apiUrl: `http://forge.${NAMESPACE}.svc.cluster.local:3000`,
     clusterIp,
     seed,
     applications: await ensureForgeApplications({ url: publicUrl, admin, publicUrl: gatewayUrl }),
+    async addUsers(names) {
+      const more = await seedForge({ url: publicUrl, admin, users: names, previous: forge.seed });
+      forge.seed = { ...forge.seed, users: { ...forge.seed.users, ...more.users } };
+    },
     async scale(replicas) {
       await kubectl(['scale', 'statefulset/forge', '-n', NAMESPACE, `--replicas=${replicas}`]);
       if (replicas === 1) return healthy(publicUrl);
       await kubectl(['wait', 'pod/forge-0', '-n', NAMESPACE, '--for=delete', '--timeout=60s']);
     },
   };
+  return forge;
 }
 
 function healthy(url: string): Promise<void> {

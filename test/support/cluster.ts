@@ -198,6 +198,11 @@ export async function restart(component: Component, signal: 'TERM' | 'KILL' = 'T
   await run(join(scripts, 'restart.sh'), [component, signal], { deadline: 120_000 });
 }
 
+/** An outage of the API server for that many seconds: it is gone, or stands still. Resolves when it is back. */
+export async function outage(seconds: number, how: 'TERM' | 'STOP'): Promise<void> {
+  await run(join(scripts, 'outage.sh'), [String(seconds), how], { deadline: 180_000 + seconds * 1000 });
+}
+
 /** What a pod needs to be let into a namespace of the `restricted` Pod Security level. */
 export const restricted = {
   runAsNonRoot: true,

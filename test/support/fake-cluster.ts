@@ -22,7 +22,7 @@ export class FakeCluster {
   deaf = false;
   readonly #objects = new Map<string, Stored>();
   readonly #watchers = new Set<Watcher>();
-  readonly #unheard: { type: string; object: Stored; collection: string }[] = [];
+  readonly #unheard: { type: string; object: Stored; collection: string; before: Stored | undefined }[] = [];
   #version = 100;
 
   private constructor(api: FakeApi) {
@@ -74,7 +74,8 @@ export class FakeCluster {
   /** Tells what was kept from the watches. */
   hear(): void {
     this.deaf = false;
-    for (const { type, object, collection } of this.#unheard.splice(0)) this.#tell(type, object, collection);
+    for (const { type, object, collection, before } of this.#unheard.splice(0))
+      this.#tell(type, object, collection, before);
   }
 
   #next(): string {
@@ -82,21 +83,25 @@ export class FakeCluster {
   }
 
   #store(collection: string, path: string, object: Record<string, any>): Stored {
-    const isNew = !this.#objects.has(path);
+    const before = this.#objects.get(path);
     const stored: Stored = { ...object, metadata: { ...object.metadata, resourceVersion: this.#next() } };
     this.#objects.set(path, stored);
-    this.#tell(isNew ? 'ADDED' : 'MODIFIED', stored, collection);
+    this.#tell(before === undefined ? 'ADDED' : 'MODIFIED', stored, collection, before);
     return stored;
   }
 
-  #tell(type: string, object: Stored, collection: string): void {
+  #tell(type: string, object: Stored, collection: string, before?: Stored): void {
     if (this.deaf) {
-      this.#unheard.push({ type, object, collection });
+      this.#unheard.push({ type, object, collection, before });
       return;
     }
-    for (const watcher of this.#watchers)
-      if (watcher.collection === collection && selects(watcher.selector, object))
-        watcher.response.write(`${JSON.stringify({ type, object })}\n`);
+    for (const { collection: watched, selector, response } of this.#watchers) {
+      if (watched !== collection) continue;
+      if (selects(selector, object)) response.write(`${JSON.stringify({ type, object })}\n`);
+      // To who selects it no longer it is gone.
+      else if (before !== undefined && selects(selector, before))
+        response.write(`${JSON.stringify({ type: 'DELETED', object })}\n`);
+    }
   }
 
   #handle(call: ApiCall, response: ServerResponse): void {

@@ -155,6 +155,8 @@ export class SessionBench {
       binding: 'adopt',
       holders: alone('self'),
       discard: async (child) => void this.discarded.push(child),
+      drains: () => false,
+      drainTimeout: 20,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 7_776_000,

@@ -77,6 +77,8 @@ export interface Changes {
   readonly stallMs?: number;
   readonly acceptMs?: number;
   readonly maxPerUser?: number;
+  readonly maxTotal?: number;
+  readonly opensPerMinute?: number;
   readonly statuses?: { unknownStatus: number; endedStatus: number };
   readonly trusted?: readonly string[];
   /** Told of each new child, before it is used. */
@@ -163,15 +165,17 @@ export async function startApp(changes: Changes = {}): Promise<GatewayApp> {
     discard: changes.shared?.discard ?? (async () => undefined),
     ...(changes.shared?.spawn === undefined ? {} : { spawn: changes.shared.spawn }),
     ...(changes.shared?.adopt === undefined ? {} : { adopt: changes.shared.adopt }),
+    drains: () => false,
+    drainTimeout: 20,
     sweepInterval: 30,
     maxStreams: 4,
     keepRecords: 3600,
     maxPerUser: changes.maxPerUser ?? 0,
-    maxTotal: 0,
+    maxTotal: changes.maxTotal ?? 0,
     maxHibernatedPerUser: 0,
     maxHibernated: 0,
     opensPerMinutePerUser: 0,
-    opensPerMinute: 0,
+    opensPerMinute: changes.opensPerMinute ?? 0,
   });
   const bodies = new BodyReader({
     maxBytes: changes.maxBodyBytes ?? 1024 * 1024,

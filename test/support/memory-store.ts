@@ -4,14 +4,84 @@ import type {
   EndReason,
   Recovered,
   SessionChange,
+  SeenSession,
   SessionRecord,
   SessionStore,
   SessionUpkeep,
+  SessionView,
 } from '../../src/sessions/ports';
+
+/** What several processes that share records have in common: who follows them, and in which order they were written. */
+export class Common {
+  readonly followers = new Set<(name: string) => void>();
+  readonly orders = new Map<string, bigint>();
+  readonly opened = new Map<string, SessionRecord>();
+  order = 0n;
+}
+
+const commons = new WeakMap<Map<string, SessionRecord>, Common>();
+
+/** What belongs to these records. */
+export function commonOf(records: Map<string, SessionRecord>): Common {
+  const common = commons.get(records) ?? new Common();
+  commons.set(records, common);
+  return common;
+}
+
+/** What one process sees of them, at once. */
+class MemoryView implements SessionView {
+  readonly end: SessionView['end'];
+  readonly #self: string;
+  readonly #records: Map<string, SessionRecord>;
+  readonly #common: Common;
+  readonly #up: () => void;
+
+  constructor(self: string, records: Map<string, SessionRecord>, end: SessionView['end'], up: () => void) {
+    this.#up = up;
+    this.end = end;
+    this.#self = self;
+    this.#records = records;
+    this.#common = commonOf(records);
+  }
+
+  async synced(): Promise<void> {
+    // All is seen at once.
+  }
+
+  onChange(listener: (name: string) => void): void {
+    this.#common.followers.add((name) => {
+      const record = this.#records.get(name);
+      if (record === undefined || record.state === 'ended' || record.holder !== this.#self) listener(name);
+    });
+  }
+
+  ofUser({ issuer, id }: { issuer: string; id: string }): readonly SeenSession[] {
+    return this.seen().filter(({ userIssuer, userId }) => userIssuer === issuer && userId === id);
+  }
+
+  seen(): readonly SeenSession[] {
+    const live = [...this.#records.values()].filter(({ state }) => state !== 'ended');
+    return live.map((record) => ({ ...record, order: this.#common.orders.get(record.name) ?? 0n }));
+  }
+
+  opened(): Iterable<SessionRecord> {
+    return this.#common.opened.values();
+  }
+
+  onSeen(listener: () => void): void {
+    this.#common.followers.add(listener);
+  }
+
+  async read(): Promise<readonly SeenSession[]> {
+    this.#up();
+    return this.seen();
+  }
+}
 
 export class MemoryStore implements SessionStore, SessionUpkeep {
   readonly upkeep = this;
   readonly records: Map<string, SessionRecord>;
+  readonly view?: SessionView;
   /** Set: every call fails. */
   down = false;
   readonly #self: string | undefined;
@@ -20,13 +90,27 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
   constructor(self?: string, records = new Map<string, SessionRecord>()) {
     this.#self = self;
     this.records = records;
+    if (self !== undefined) {
+      const up = (): void => this.#up();
+      const end: SessionView['end'] = async (name, reason, at) => {
+        up();
+        this.#end((record) => record.name === name, reason, at);
+      };
+      this.view = new MemoryView(self, records, end, up);
+    }
+  }
+
+  /** As an administrator does it. */
+  remove(name: string): void {
+    this.records.delete(name);
+    this.#tell(name);
   }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
     this.#up();
     if (this.records.has(record.name)) throw new AppError('STORE_UNAVAILABLE', 'It is there already.');
     const own = { ...record, ...this.#held };
-    this.records.set(record.name, own);
+    this.#set(own);
     return own;
   }
 
@@ -39,10 +123,13 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.#up();
     const record = this.records.get(name);
     if (record === undefined || record.state === 'ended' || !this.#isOurs(record)) return false;
-    const { child: before, holder: held, ...rest } = record;
+    const { child: before, holder: held, admitted: had = false, ...rest } = record;
+    const state = change.state ?? record.state;
+    const admitted = change.admitted ?? (had && change.state !== 'starting' && state !== 'hibernated');
     const now = child === undefined ? before : child;
-    this.records.set(name, {
-      ...{ ...rest, ...change },
+    this.#set({
+      ...{ ...rest, ...without(change) },
+      ...(admitted ? { admitted } : {}),
       ...(holder === null || held === undefined ? {} : { holder: held }),
       ...(now === undefined || now === null ? {} : { child: now }),
     });
@@ -54,7 +141,7 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     const record = this.records.get(name);
     if (record === undefined || record.state === 'ended' || record.generation !== generation) return undefined;
     const claimed = { ...record, ...this.#held, generation: generation + 1 };
-    this.records.set(name, claimed);
+    this.#set(claimed);
     return claimed;
   }
 
@@ -68,8 +155,8 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     let hibernated = 0;
     for (const record of this.records.values()) {
       if ((record.state !== 'active' && record.state !== 'starting') || record.remembered === undefined) continue;
-      const { child: _gone, ...rest } = record;
-      this.records.set(record.name, { ...rest, state: 'hibernated', expiresAt });
+      const { child: _gone, admitted: _admitted, ...rest } = record;
+      this.#set({ ...rest, state: 'hibernated', expiresAt });
       hibernated += 1;
     }
     const abandoned = this.#end(({ state }) => state === 'active' || state === 'starting', 'abandoned', at);
@@ -98,6 +185,20 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
     this.down = true;
   }
 
+  #set(record: SessionRecord): void {
+    const common = commonOf(this.records);
+    common.order += 1n;
+    common.orders.set(record.name, common.order);
+    this.records.set(record.name, record);
+    const isOpen = record.state === 'active' || (record.state === 'starting' && record.admitted === true);
+    if (isOpen && !common.opened.has(record.name)) common.opened.set(record.name, record);
+    this.#tell(record.name);
+  }
+
+  #tell(name: string): void {
+    for (const follower of commonOf(this.records).followers) follower(name);
+  }
+
   get #held(): Partial<SessionRecord> {
     return this.#self === undefined ? {} : { holder: this.#self };
   }
@@ -108,11 +209,16 @@ export class MemoryStore implements SessionStore, SessionUpkeep {
 
   #end(which: (record: SessionRecord) => boolean, endReason: EndReason, endedAt: number): number {
     const those = [...this.records.values()].filter((record) => record.state !== 'ended' && which(record));
-    for (const record of those) this.records.set(record.name, { ...record, state: 'ended', endedAt, endReason });
+    for (const { admitted: _admitted, ...record } of those)
+      this.#set({ ...record, state: 'ended', endedAt, endReason });
     return those.length;
   }
 
   #up(): void {
     if (this.down) throw new AppError('STORE_UNAVAILABLE', 'The store is down.', { retryAfter: 3 });
   }
+}
+
+function without({ admitted: _admitted, ...change }: Omit<SessionChange, 'child' | 'holder'>) {
+  return change;
 }

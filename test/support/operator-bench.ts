@@ -1,6 +1,7 @@
 /** The operator against objects in memory: real loops, caches and election, and a clock that the test drives. */
 import { labelValue, LABELS } from '../../src/kube/labels';
-import { Operator } from '../../src/operator/operator';
+import { Operator, type OperatorOptions } from '../../src/operator/operator';
+import type { PoolCounts } from '../../src/operator/pool/pools';
 import type { Action } from '../../src/operator/world';
 import type { Validate } from '../../src/operator/server-loop';
 import { replicaName } from '../../src/peers/names';
@@ -8,6 +9,7 @@ import { API_VERSION } from '../../src/resources/group';
 import type { MCPSessionStatus } from '../../src/resources/session';
 import { FakeCluster, type Stored } from './fake-cluster';
 import { FakeClock } from './fake-link';
+import { serverSpec } from './server-spec';
 import { type KeptLog, keptLog } from './silent-log';
 
 export const NAMESPACE = 'release';
@@ -33,7 +35,7 @@ export function anMCPSession(n: number, status: Partial<MCPSessionStatus>, serve
     kind: 'MCPSession',
     metadata: {
       name: sessionName(n),
-      labels: { [LABELS.install]: labelValue(INSTALL), [LABELS.server]: server },
+      labels: { [LABELS.install]: labelValue(INSTALL), [LABELS.server]: server, [LABELS.live]: 'true' },
     },
     spec: { server, user: { issuer: 'https://forge.example', id: '7' }, client: 'c', mode: 'oauth' },
     status: { epoch: 1, state: 'Active', createdAt: new Date(1_700_000_000_000).toISOString(), ...status },
@@ -92,6 +94,8 @@ export interface OperatorBench {
   readonly log: KeptLog;
   readonly operator: Operator;
   readonly did: Action[];
+  /** Pools as they were told last. */
+  readonly pools: ReadonlyMap<string, PoolCounts>;
   /** A gateway that lives: its Lease is renewed whenever time passes. */
   gateway(): { readonly name: string; kill(): void; leave(): void };
   /** Lets time pass, in steps, with everything settled after each. */
@@ -107,12 +111,18 @@ const settle = async (): Promise<void> => {
 };
 
 export async function operatorBench(
-  more: { certificateSecret?: string; keepRecords?: number; validate?: Validate } = {},
+  more: {
+    certificateSecret?: string;
+    keepRecords?: number;
+    validate?: Validate;
+    pools?: Partial<OperatorOptions['pools']>;
+  } = {},
 ): Promise<OperatorBench> {
   const cluster = await FakeCluster.start();
   const clock = new FakeClock();
   const log = keptLog();
   const did: Action[] = [];
+  const pools = new Map<string, PoolCounts>();
   const living = new Set<string>();
   const operator = new Operator({
     kube: cluster.api.kube(),
@@ -123,6 +133,7 @@ export async function operatorBench(
       depth: () => undefined,
       done: () => undefined,
       did: (action) => did.push(action),
+      pool: (server, counts) => void (counts === undefined ? pools.delete(server) : pools.set(server, counts)),
     },
     identity: 'operator-1',
     namespace: NAMESPACE,
@@ -134,6 +145,14 @@ export async function operatorBench(
     certificateSecret: more.certificateSecret,
     validate: more.validate ?? (() => undefined),
     configured: new Map(),
+    pools: {
+      maxPods: 50,
+      configured: [],
+      resolve: (name, spec) => serverSpec({ name, pool: { min: 0, max: 0, maxAge: 3_600, ...(spec.pool as object) } }),
+      userNamespace: async () => false,
+      owner: async () => undefined,
+      ...more.pools,
+    },
   });
   const renew = (): void => {
     for (const name of living) cluster.put(AT.leases, aReplicaLease(name));
@@ -144,6 +163,7 @@ export async function operatorBench(
     log,
     operator,
     did,
+    pools,
     gateway() {
       const name = replicaName();
       living.add(name);

@@ -48,13 +48,14 @@ export class ResumingClient {
     await this.agent.destroy();
   }
 
-  private async call(method: string, params: object): Promise<McpAnswer> {
+  /** Any request, and its answer. @throws Refused where the gateway refuses it, {@link Broke} where its connection broke before it could be resumed */
+  async call(method: string, params: object): Promise<McpAnswer> {
     const id = this.next++;
     let place: string | undefined;
     let answer: McpAnswer | undefined;
     for (let tries = 0; answer === undefined && tries < MAX_TRIES; tries++) {
       if (tries > 0) await pause(RETRY_MS);
-      if (tries > 0 && place === undefined) throw new Error(`${method} ${id} broke before it could be resumed`);
+      if (tries > 0 && place === undefined) throw new Broke(`${method} ${id} broke before it could be resumed`);
       const resumed = place !== undefined;
       try {
         const { statusCode, headers, body } = await (resumed
@@ -65,7 +66,7 @@ export class ResumingClient {
           await body.dump(); // nobody has the session just now
           continue;
         }
-        if (statusCode !== 200) throw new Refused(`${method} ${id}: ${statusCode} ${await body.text()}`);
+        if (statusCode !== 200) throw new Refused(statusCode, await body.text(), `${method} ${id}`);
         if (String(headers['content-type']).startsWith('application/json')) return this.take(await body.json());
         for await (const event of eventsOf(body)) {
           if (place === undefined && event.id !== undefined) this.underWay += 1;
@@ -107,4 +108,16 @@ export class ResumingClient {
   }
 }
 
-class Refused extends Error {}
+/** The gateway answered with a status other than 200. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    readonly body: string,
+    what: string,
+  ) {
+    super(`${what}: ${status} ${body}`);
+  }
+}
+
+/** A connection broke before its client was told how to resume it. */
+export class Broke extends Error {}

@@ -18,6 +18,8 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
       tokenEnv: ['FORGEJO_ACCESS_TOKEN'],
       insecureAllowSiteAdmins: false,
     },
+    pool: { min: 0, max: 0, maxAge: 3_600 },
+    isolation: { namespace: 'Shared' },
     policy: { access: 'write', owners: ['*'], repositories: ['*'], insecureAllowRoutes: [] },
     protocolEra: 'auto',
     idleTimeout: 300,
@@ -31,6 +33,7 @@ export function serverSpec(changes: SpecChanges = {}): ServerSpec {
     maxSessions: 0,
     stateful: false,
     paused: false,
+    drain: false,
     ...changes,
     pod: {
       image: 'fmo/child-fixture:test',

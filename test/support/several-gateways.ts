@@ -107,7 +107,7 @@ export class SharedGateway {
       shared: {
         ids,
         store: new MemoryStore(this.name, records),
-        holders: { self: this.name, isSure: true, isAlive: replicas.isAlive },
+        holders: { self: this.name, isSure: true, doubts: 0, isAlive: replicas.isAlive },
         discard: async (child) => void this.discarded.push(child),
         seal: stateSealAt(this.name, stateKey),
         owns: ownsBy(replicas),
@@ -122,7 +122,7 @@ export class SharedGateway {
       certificates,
       service: {
         holds: (name, generation) => registry.holds(name, generation),
-        handlers: { mcp: serve, stateless: serve, sse: serve },
+        handlers: { mcp: serve, stateless: serve, sse: serve, handover: serve },
       },
     });
   }

@@ -21,7 +21,7 @@ const configured = serverSpec({
   name: 'default',
   forgejo: { ...serverSpec().forgejo, apiUrl: 'http://forge.internal:3000', applications },
 });
-const ground: Ground = { servers: [configured], mode: 'oauth', unknownRoutes: unknownAllowRoutes };
+const ground: Ground = { servers: [configured], mode: 'oauth', perUser: false, unknownRoutes: unknownAllowRoutes };
 
 /** A spec as the API server has it; the defaults of the configuration are the same. */
 const spec = (more: Record<string, unknown> = {}): Record<string, unknown> => ({
@@ -85,6 +85,13 @@ describe('the verdict on an MCPServer', () => {
         /^spec\.maxLifetime: must be longer than startTimeout/,
       ],
       ['without an image', 'a', { pod: {} }, 'Invalid', /^spec\.pod\.image: is needed/],
+      [
+        'that wants namespaces where nobody makes any',
+        'a',
+        { isolation: { namespace: 'PerUser' } },
+        'Invalid',
+        /^spec\.isolation\.namespace: "PerUser" needs .*sessions\.perUser\.enabled/,
+      ],
       ['without a forge', 'a', { forgejo: {} }, 'Invalid', /^spec\.forgejo\.url: is needed/],
       [
         'that injects nothing',
@@ -92,6 +99,13 @@ describe('the verdict on an MCPServer', () => {
         { pod: { image: 'i', launcher: 'inject' } },
         'Invalid',
         /^spec\.pod\.launcherImage: is needed/,
+      ],
+      [
+        'whose pool has less room than it must have pods',
+        'a',
+        { pool: { min: 3, max: 2 } },
+        'Invalid',
+        /^spec\.pool\.max: must be at least pool\.min/,
       ],
       [
         'that sets what the gateway sets',
@@ -110,6 +124,23 @@ describe('the verdict on an MCPServer', () => {
       ['with a setting that there is not', 'a', { idleTimeOut: '1m' }, 'Invalid', /did you mean "idleTimeout"/],
       ['that is wrong twice', 'a', { env: 7, maxSessions: -1 }, 'Invalid', /spec\.env: .*\. spec\.maxSessions: /],
     ];
+  it('takes one with a namespace for each user where the operator makes them, but not with pull Secrets', () => {
+    const wants = { isolation: { namespace: 'PerUser' } };
+    expect(judgeServer('a', spec(wants), { ...ground, perUser: true })).to.have.nested.property(
+      'server.isolation.namespace',
+      'PerUser',
+    );
+    const pod = { image: 'i', imagePullSecrets: ['s'] };
+    expect(judgeServer('a', spec({ ...wants, pod }), { ...ground, perUser: true }))
+      .to.have.property('message')
+      .that.matches(/^spec\.pod\.imagePullSecrets: must be empty/);
+    const pooled = judgeServer('a', spec({ ...wants, pool: { max: 1 } }), { ...ground, perUser: true });
+    expect(pooled).to.include({ refusal: 'Invalid' });
+    expect((pooled as { message: string }).message).to.match(
+      /^spec\.pool: cannot be with isolation\.namespace "PerUser"/,
+    );
+  });
+
   for (const [why, name, more, refusal, says] of refusals) {
     it(`refuses one ${why}`, () => {
       const verdict = judgeServer(name, spec(more), ground);

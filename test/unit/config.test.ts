@@ -181,6 +181,17 @@ server: { forgejo: { url: https://f.example }, env: { FORGEJO_URL: x }, maxLifet
     expect(await problems(`${FORGE}http: { publicUrl: "https://a.example/mcp" }\n`)).to.have.length(1);
   });
 
+  it('has a pool of no pods unless told, as large at most as told, and refuses one whose most is less than its least', async () => {
+    const pools = async (yaml: string) =>
+      (await load(`${FORGE}servers: [{ name: a, pool: ${yaml} }]`)).servers[0]?.pool;
+    expect(await pools('{}')).to.deep.equal({ min: 0, max: 0, maxAge: 3_600 });
+    expect(await pools('{ min: 3 }')).to.deep.equal({ min: 3, max: 3, maxAge: 3_600 });
+    expect(await pools('{ max: 5, maxAge: 10m }')).to.deep.equal({ min: 0, max: 5, maxAge: 600 });
+    expect(await problems(`${FORGE}servers: [{ name: a, pool: { min: 3, max: 2 } }]`)).to.deep.equal([
+      'server "a": pool.max: must be at least pool.min',
+    ]);
+  });
+
   it('bounds what the credential proxy holds to check: 64 MiB, and never less than one body of the longest', async () => {
     expect((await load(FORGE)).proxy.maxHeldBodyBytes).to.equal(64 * 1024 * 1024);
     expect((await load(`${FORGE}proxy: { maxHeldBodyBytes: 4Mi }\n`)).proxy.maxHeldBodyBytes).to.equal(4 * 1024 * 1024);

@@ -97,6 +97,42 @@ describe('reflector', () => {
     await reflector.until('w1', (what) => (what === 'gone' ? true : undefined), signal);
   });
 
+  it('lists at once what an API that was away for long has forgotten, and waits longer each time where it does so again', async () => {
+    const first = await started();
+    const usual = api.handle;
+    let lists = 0;
+    api.handle = (_call, response) => void response.destroy();
+    first.destroy();
+    const failures = (): number => log.lines.filter((line) => line.includes('widgets.watch-failed')).length;
+    for (let n = 1; n <= 10; n += 1) {
+      await until('it has failed again', async () => failures() >= n);
+      if (n < 10) clock.advance(15_000);
+    }
+    api.handle = (call, response) => {
+      if (!call.query.has('watch')) {
+        lists += 1;
+        return usual(call, response);
+      }
+      response.writeHead(200);
+      const gone = { type: 'ERROR', object: { kind: 'Status', code: 410, reason: 'Expired' } };
+      return void response.end(`${JSON.stringify(gone)}\n`);
+    };
+    clock.advance(15_000);
+    await until('it is told', async () => failures() >= 11);
+    clock.advance(100);
+    await until('it is listed', async () => lists === 1);
+    for (const [n, ms] of [
+      [12, 200],
+      [13, 400],
+    ] as const) {
+      await until('it is told again', async () => failures() >= n);
+      clock.advance(ms / 2 - 1);
+      expect(lists).to.equal(n - 11);
+      clock.advance(ms / 2 + 1);
+      await until('it is listed again', async () => lists === n - 10);
+    }
+  });
+
   it('refuses those who wait with the fault itself, and names what it follows in the log', async () => {
     api.handle = (_call, response) => status(response, 403, 'Forbidden', 'may not list');
     const waiting = reflector.synced(AbortSignal.any([signal])).catch((error: unknown) => error);

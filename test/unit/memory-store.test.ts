@@ -4,5 +4,7 @@ import { MemoryStore } from '../support/memory-store';
 
 describe('session store of the tests', () => {
   for (const self of [undefined, 'one of several'])
-    describe(self ?? 'alone', () => sessionStoreContract({ hasUpkeep: true, open: async () => new MemoryStore(self) }));
+    describe(self ?? 'alone', () =>
+      sessionStoreContract({ hasUpkeep: true, hasView: self !== undefined, open: async () => new MemoryStore(self) }),
+    );
 });

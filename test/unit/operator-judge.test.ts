@@ -34,6 +34,7 @@ const sight = (facts: Partial<SessionFacts>, more: Partial<Omit<SessionSight, 's
 
 describe('what is to be done about a session', () => {
   const stateful = { ...DEFAULT_TIMES, stateful: true };
+  const drained = { ...DEFAULT_TIMES, drain: true };
   const nothing = { act: 'nothing' } as const;
   const table: [string, SessionSight, ReturnType<typeof judgeSession>][] = [
     ['a live holder’s: nothing', sight({}), nothing],
@@ -52,6 +53,17 @@ describe('what is to be done about a session', () => {
       'asleep, past its time, its waker dead: expired',
       sight({ state: 'Hibernated', expiresAt: WALL }, { holderDeadFor: 0 }),
       { act: 'end', reason: 'expired' },
+    ],
+    [
+      'asleep, of a server that is drained: ended',
+      sight({ state: 'Hibernated', holder: '', expiresAt: WALL + 5 }, { times: drained }),
+      { act: 'end', reason: 'drained' },
+    ],
+    ['a live holder’s, of a server that is drained: its own business', sight({}, { times: drained }), nothing],
+    [
+      'a dead holder’s, of a server that is drained: ended at once',
+      sight({}, { holderDeadFor: 0, times: drained }),
+      { act: 'end', reason: 'drained' },
     ],
     ['asleep, for ever: nothing', sight({ state: 'Hibernated', holder: '' }), nothing],
     [

@@ -128,9 +128,10 @@ describe('the operator’s servers', () => {
       Object.fromEntries(
         (shown(name)?.conditions as any[]).map(({ type, status, reason }) => [type, `${status} ${reason}`]),
       );
-    expect(said('s')).to.deep.equal({ Accepted: 'True Valid', Ready: 'False NoGateway' });
-    expect(said('bad')).to.deep.equal({ Accepted: 'False Invalid', Ready: 'False NotAccepted' });
-    expect(said('asleep')).to.deep.equal({ Accepted: 'True Valid', Ready: 'False Paused' });
+    const kept = { Drained: 'False NotDraining' };
+    expect(said('s')).to.deep.equal({ Accepted: 'True Valid', Ready: 'False NoGateway', ...kept });
+    expect(said('bad')).to.deep.equal({ Accepted: 'False Invalid', Ready: 'False NotAccepted', ...kept });
+    expect(said('asleep')).to.deep.equal({ Accepted: 'True Valid', Ready: 'False Paused', ...kept });
     expect(shown('bad').conditions[0]).to.include({ message: 'spec.image is wrong', observedGeneration: 1 });
 
     const { name } = bench.gateway();
@@ -139,7 +140,7 @@ describe('the operator’s servers', () => {
       bench.cluster.put(AT.sessions, anMCPSession(n, { state, ...(state === 'Hibernated' ? {} : { holder: name }) }));
     }
     await bench.pass(6_000);
-    expect(said('s')).to.deep.equal({ Accepted: 'True Valid', Ready: 'True Serving' });
+    expect(said('s')).to.deep.equal({ Accepted: 'True Valid', Ready: 'True Serving', ...kept });
     expect(shown('s').sessions).to.deep.equal({ active: 4, hibernated: 2, starting: 1 });
     await bench.close();
   });
@@ -166,28 +167,62 @@ describe('the operator’s servers', () => {
     const other = { type: 'Other', status: 'True', reason: 'X', message: '', lastTransitionTime: 'then' } as const;
     const first = conditions(
       { generation: 1, status: { conditions: [other] }, times: DEFAULT_TIMES },
-      undefined,
-      1,
+      { fault: undefined, gateways: 1, left: 0 },
       now,
     );
     expect(first.map(({ type, lastTransitionTime }) => [type, lastTransitionTime])).to.deep.equal([
       ['Other', 'then'],
       ['Accepted', '2026-01-02T03:04:05Z'],
       ['Ready', '2026-01-02T03:04:05Z'],
+      ['Drained', '2026-01-02T03:04:05Z'],
     ]);
     const later = new Date('2027-01-01T00:00:00Z');
     const second = conditions(
       { generation: 2, status: { conditions: first }, times: DEFAULT_TIMES },
-      undefined,
-      0,
+      { fault: undefined, gateways: 0, left: 0 },
       later,
     );
     expect(second.map(({ lastTransitionTime }) => lastTransitionTime)).to.deep.equal([
       'then',
       '2026-01-02T03:04:05Z',
       '2027-01-01T00:00:00Z',
+      '2026-01-02T03:04:05Z',
     ]);
   });
+
+  it('that are drained say how many sessions are left, until there are none, and no longer once that is taken back', async () => {
+    const bench = await operatorBench();
+    const { name } = bench.gateway();
+    bench.cluster.put(AT.servers, anMCPServer('s'));
+    for (const n of [1, 2, 3]) bench.cluster.put(AT.sessions, anMCPSession(n, { holder: name }));
+    bench.cluster.put(AT.sessions, anMCPSession(4, { state: 'Hibernated' }));
+    bench.cluster.put(AT.sessions, anMCPSession(5, { state: 'Hibernated' }, 'another'));
+    bench.operator.start();
+    await bench.pass(6_000);
+    const said = () =>
+      (bench.cluster.get(`${AT.servers}/s`)?.status.conditions as any[]).find(({ type }) => type === 'Drained');
+    expect(said()).to.include({ status: 'False', reason: 'NotDraining' });
+    bench.cluster.put(AT.servers, {
+      ...anMCPServer('s', { drain: true }),
+      status: bench.cluster.get(`${AT.servers}/s`)?.status,
+    });
+    await bench.pass(6_000);
+    expect(bench.session(4)?.status, 'one that nobody holds').to.include({ state: 'Ended', reason: 'drained' });
+    expect(bench.session(4)?.metadata.labels, 'it is not among the live').to.not.have.property(
+      'forgejo-mcp-operator/live',
+    );
+    expect(bench.session(5)?.status.state, 'one of another server').to.equal('Hibernated');
+    expect(bench.session(1)?.status.state, 'its gateway’s to end').to.equal('Active');
+    expect(said()).to.include({ status: 'False', reason: 'Draining' });
+    expect(said().message).to.match(/left: 3\./);
+    for (const n of [1, 2, 3]) bench.cluster.put(AT.sessions, anMCPSession(n, { state: 'Ended', reason: 'drained' }));
+    await bench.pass(6_000);
+    expect(said()).to.include({ status: 'True', reason: 'Drained' });
+    bench.cluster.put(AT.servers, { ...anMCPServer('s'), status: bench.cluster.get(`${AT.servers}/s`)?.status });
+    await bench.pass(6_000);
+    expect(said()).to.include({ status: 'False', reason: 'NotDraining' });
+    await bench.close();
+  }).timeout(60_000);
 });
 
 describe('the operator’s Secret of certificates', () => {

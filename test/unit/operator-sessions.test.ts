@@ -75,14 +75,14 @@ describe('the operator’s sessions', () => {
 
   it('of a dead holder sleep once their idle time is over, and their pods go', async () => {
     const gateway = bench.gateway();
-    put(1, gateway.name);
+    put(1, gateway.name, { admitted: true });
     await start();
     gateway.kill();
     await bench.pass(4 * MINUTE);
     expect(state(1)).to.equal('Active');
     await bench.pass(90_000);
     expect(bench.session(1)?.status).to.include({ state: 'Hibernated', epoch: 2, initialize: '{}' });
-    expect(bench.session(1)?.status).to.not.have.any.keys('holder', 'pod');
+    expect(bench.session(1)?.status).to.not.have.any.keys('holder', 'pod', 'admitted');
     expect(Date.parse(bench.session(1)?.status.expiresAt as string)).to.be.above(bench.clock.wall() + 23 * 60 * MINUTE);
     expect(bench.pods()).to.deep.equal([]);
   }).timeout(60_000);
@@ -209,6 +209,29 @@ describe('the operator’s sessions', () => {
     bench.cluster.put(AT.leases, aReplicaLease(gateway.name)); // it renews a moment later
     await bench.pass(8_000);
     expect(state(1)).to.equal('Starting');
+  }).timeout(60_000);
+
+  it('are not thought dead after one that was too short to end the leader’s term either', async () => {
+    const gateway = bench.gateway();
+    put(1, gateway.name, { state: 'Starting', initialize: undefined });
+    await start();
+    await bench.pass(MINUTE);
+    let [isOut, asked] = [false, 0];
+    bench.cluster.before = ({ method, path }, response) => {
+      if (method === 'GET' && path.endsWith(`/leases/${gateway.name}`)) asked += 1;
+      if (!isOut || !path.endsWith('/leases/leader')) return false;
+      answer(response, 403, 'Forbidden', 'an outage');
+      return true;
+    };
+    gateway.kill(); // it cannot renew, and runs out 15 s after its last renewal
+    await bench.pass(10_000);
+    isOut = true;
+    await bench.pass(6_000);
+    isOut = false;
+    await bench.pass(8_000);
+    expect([bench.operator.leading, state(1), asked]).to.deep.equal([true, 'Starting', 0]);
+    await bench.pass(MINUTE);
+    expect(state(1), 'it is dead in the end').to.equal('Ended');
   }).timeout(60_000);
 
   it('of a holder that nobody knows, and of another install, are told apart', async () => {

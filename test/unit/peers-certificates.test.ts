@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AppError } from '../../src/errors';
 import { Certificates } from '../../src/peers/certificates';
 import { PEER_DNS_NAME } from '../../src/peers/names';
 import { FakeClock } from '../support/fake-link';
@@ -35,16 +36,25 @@ describe('the certificates of a replica', () => {
   const inUse = (): unknown => certificates.current?.tls.cert;
   const events = (): string[] => log.lines.map((line) => (JSON.parse(line) as { event: string }).event);
 
-  it('are waited for, and taken when they come', async () => {
+  const missing = (): Promise<string | undefined> =>
+    certificates.check().then(
+      () => undefined,
+      (thrown: AppError) => thrown.code,
+    );
+
+  it('are waited for, and taken when they come; until then the replica is not ready', async () => {
+    expect(await missing()).to.equal('STORE_UNAVAILABLE');
     await certificates.start();
     await certificates.look();
     expect(inUse()).to.equal(undefined);
+    expect(await missing()).to.equal('STORE_UNAVAILABLE');
     expect(events(), 'said once').to.deep.equal(['peers.certificate-awaited']);
     const files = authority.issue();
     secret.write(files);
     clock.advance(5_000);
     await until('they are taken', async () => changes === 1);
     expect(inUse()).to.equal(files.cert);
+    expect(await missing()).to.equal(undefined);
     const late: unknown[] = [];
     certificates.onChange((material) => late.push(material.tls.cert))();
     expect(late, 'whoever asks later is told the present ones').to.deep.equal([files.cert]);
@@ -82,6 +92,7 @@ describe('the certificates of a replica', () => {
       expect(inUse()).to.equal(good.cert);
     }
     expect(changes).to.equal(1);
+    expect(await missing(), 'what was read once does').to.equal(undefined);
     expect(new Set(events())).to.deep.equal(new Set(['peers.certificate', 'peers.certificate-unusable']));
     const next = authority.issue();
     secret.write(next);

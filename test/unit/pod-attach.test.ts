@@ -5,6 +5,7 @@ import { inspect } from 'node:util';
 import { expect } from 'chai';
 import type { WebSocket } from 'ws';
 import { openAttach } from '../../src/backends/pod/attach';
+import { OutageError } from '../../src/backends/pod/transport';
 import type { AttachTransport } from '../../src/backends/pod/transport';
 import { refusal } from '../contract/backend';
 import { FakeApi, statusBody } from '../support/fake-api';
@@ -247,6 +248,7 @@ describe('attach stream', () => {
         api.refuse(code, statusBody(code, reason, message));
         const error = await refusal(connect());
         expect(error.code).to.equal(expected);
+        expect(error instanceof OutageError, 'it is no more than an outage').to.equal(code === 503);
         expect(error.detail).to.include(message).and.to.include(String(code));
         expect(error.message).to.not.include(message);
       });
@@ -320,6 +322,7 @@ describe('attach stream', () => {
     it('no answer at all ends at the deadline', async () => {
       api.upgrade = () => undefined;
       const error = await refusal(connect(never(), 100));
+      expect(error).to.be.instanceOf(OutageError);
       expect(error.code).to.equal('BACKEND_UNAVAILABLE');
       expect(error.detail).to.include('Timeout');
     });

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { Codec, Direction } from '../../src/backends/pod/sealed/codec';
 import { type Frame, FrameType, MAX_BODY } from '../../src/backends/pod/sealed/frame';
 import { type CountedLink, openSealedLink, type SealedLinkOptions } from '../../src/backends/pod/sealed/link';
-import type { AttachTransport, TransportClosed } from '../../src/backends/pod/transport';
+import { type AttachTransport, OutageError, type TransportClosed } from '../../src/backends/pod/transport';
 import { AppError } from '../../src/errors';
 import { FakeClock } from '../support/fake-link';
 
@@ -613,6 +613,75 @@ describe('sealed link', () => {
       hand.out('two\n');
       expect(got).to.equal('one\ntwo\n');
       expect(link.stats).to.deep.equal({ broken: 1, reattached: 1, badLines: 0, resent: 0 });
+    });
+
+    describe('in an outage of the API', () => {
+      const away = new OutageError(new AppError('BACKEND_UNAVAILABLE', 'No answer.'));
+      const limits = { reattachDeadlineMs: 60_000, outageDeadlineMs: 480_000 };
+      const pass = async (ms: number): Promise<void> => {
+        for (let i = 0; i < ms / 1_000; i++) {
+          await settled();
+          hand.clock.advance(1_000);
+        }
+        await settled();
+      };
+      const exitOf = (link: CountedLink): string[] => {
+        const ends: string[] = [];
+        void link.exited.then(({ kind }) => ends.push(kind));
+        return ends;
+      };
+
+      it('is waited for, and goes on where it was when the API is back', async () => {
+        const link = await hand.open({ limits });
+        const ends = exitOf(link);
+        void link.write(Buffer.from('x'));
+        hand.connectError = away;
+        hand.wire.end({ kind: 'broken', detail: '1006' });
+        await pass(400_000);
+        hand.connectError = undefined;
+        await pass(3_000);
+        expect(hand.wires).to.have.length(2);
+        hand.welcome();
+        await settled();
+        expect(hand.wire.types()).to.include(FrameType.Data);
+        expect([ends, link.stats.reattached]).to.deep.equal([[], 1]);
+        link.detach();
+      });
+
+      it('is given up when it has lasted too long, or when another fault lasts after it', async () => {
+        const long = exitOf(await hand.open({ limits }));
+        hand.connectError = away;
+        hand.wire.end({ kind: 'broken', detail: '1006' });
+        await pass(479_000);
+        expect(long).to.deep.equal([]);
+        await pass(1_000);
+        expect(long).to.deep.equal(['lost']);
+
+        hand = new Hand();
+        const other = exitOf(await hand.open({ limits }));
+        hand.connectError = away;
+        hand.wire.end({ kind: 'broken', detail: '1006' });
+        await pass(100_000);
+        hand.connectError = new AppError('BACKEND_UNAVAILABLE', 'Its node is gone.');
+        await pass(57_000); // the last attempt before was at most two seconds old
+        expect(other).to.deep.equal([]);
+        await pass(3_000);
+        expect(other).to.deep.equal(['lost']);
+      });
+
+      it('passes over a refusal of an API server that has just begun', async () => {
+        const link = await hand.open({ limits });
+        const ends = exitOf(link);
+        hand.connectError = new AppError('BACKEND_REFUSED', 'It does not know the roles yet.');
+        hand.wire.end({ kind: 'broken', detail: '1006' });
+        await pass(10_000);
+        hand.connectError = undefined;
+        await pass(3_000);
+        hand.welcome();
+        await settled();
+        expect([ends, link.stats.reattached]).to.deep.equal([[], 1]);
+        link.detach();
+      });
     });
 
     it('that says the container has ended ends the link, and no other is opened', async () => {

@@ -577,7 +577,10 @@ describe('sessions that sleep', () => {
         const child = { instance: 'uid-of-its-pod' };
         store = new MemoryStore();
         store.records.set(record.name, { ...record, state: 'active', holder: 'other', child, ...over });
-        bench = new SessionBench({ store, holders: { self: 'self', isSure: true, isAlive: async () => alive } });
+        bench = new SessionBench({
+          store,
+          holders: { self: 'self', isSure: true, doubts: 0, isAlive: async () => alive },
+        });
         bench.prepare = obliging;
         return id;
       };
@@ -615,7 +618,10 @@ describe('sessions that sleep', () => {
       describe('while this process is not sure that the others believe it alive', () => {
         const unsure = async (): Promise<{ id: string; name: string; link: FakeLink }> => {
           store = new MemoryStore();
-          bench = new SessionBench({ store, holders: { self: 'self', isSure: false, isAlive: async () => true } });
+          bench = new SessionBench({
+            store,
+            holders: { self: 'self', isSure: false, doubts: 0, isAlive: async () => true },
+          });
           bench.prepare = obliging;
           return bench.session();
         };
@@ -646,14 +652,15 @@ describe('sessions that sleep', () => {
         });
       });
 
-      it('or removed by somebody, when it is to wake: 503 once, since nobody knows which, and then 404', async () => {
+      it('or removed by somebody, when it is to wake: 404', async () => {
         store = new MemoryStore();
         bench = new SessionBench({ store });
         const { id, name } = await asleep();
         store.records.delete(name);
-        expect(await refusal(ask(id))).to.include({ code: 'STORE_UNAVAILABLE', status: 503 });
+        expect(await refusal(ask(id))).to.include({ code: 'SESSION_ENDED', status: 404 });
         await settle();
         expect((await refusal(use(id))).status).to.equal(404);
+        expect(bench.log.ends).to.deep.equal(['removed']);
         expect(bench.starts).to.have.length(1);
       });
 
@@ -674,6 +681,7 @@ describe('sessions that sleep', () => {
           holders: {
             self: 'self',
             isSure: true,
+            doubts: 0,
             isAlive: () => Promise.reject(new AppError('STORE_UNAVAILABLE', 'nobody knows')),
           },
         });

@@ -23,13 +23,14 @@ describe('sqlite session store', () => {
   describe('in a file', () => {
     sessionStoreContract({
       hasUpkeep: true,
+      hasView: false,
       open: async () => openSqliteSessionStore(path),
       reopen: async () => openSqliteSessionStore(path),
     });
   });
 
   describe('in memory', () => {
-    sessionStoreContract({ hasUpkeep: true, open: async () => openSqliteSessionStore(':memory:') });
+    sessionStoreContract({ hasUpkeep: true, hasView: false, open: async () => openSqliteSessionStore(':memory:') });
   });
 
   it('makes a file that only this user can read, its write-ahead log too', async () => {

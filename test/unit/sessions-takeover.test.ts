@@ -87,6 +87,7 @@ class Member {
   readonly log = new SessionLog();
   readonly registry: Registry;
   isSure = true;
+  doubts = 0;
   readonly store: MemoryStore;
   readonly discarded: string[] = [];
 
@@ -98,6 +99,7 @@ class Member {
     world.living.add(name);
     this.store = new MemoryStore(name, world.records);
     const isSure = (): boolean => this.isSure;
+    const doubts = (): number => this.doubts;
     this.registry = new Registry({
       spawn: async ({ session, generation, server, placed }) => {
         const child = new WorldChild(`${session}/${String(generation)}`, generation);
@@ -132,8 +134,13 @@ class Member {
         get isSure() {
           return isSure();
         },
+        get doubts() {
+          return doubts();
+        },
         isAlive: async (holder) => world.living.has(holder),
       },
+      drains: () => false,
+      drainTimeout: 20,
       sweepInterval: 30,
       maxStreams: 4,
       keepRecords: 7_776_000,
@@ -236,9 +243,9 @@ describe('sessions whose child goes on elsewhere', () => {
     expect(sink.messages).to.have.length(1);
   });
 
-  it('take a place, whatever the caps say', async () => {
+  it('take the place that they had among all: the caps count over both', async () => {
     const id = await a.open();
-    await b.open();
+    expect((await refusal(b.open())).code).to.equal('SESSION_CAP_USER');
     world.living.delete('a');
     expect(await b.ask(id)).to.equal(1);
     expect((await refusal(b.open())).code).to.equal('SESSION_CAP_USER');
@@ -266,6 +273,73 @@ describe('sessions whose child goes on elsewhere', () => {
     expect([a.discarded, only().alive]).to.deep.equal([[], true]);
     expect(await b.ask(id)).to.equal(2);
     expect(recordOf()).to.include({ holder: 'b', state: 'active' });
+  });
+
+  it('are not those of a holder that is sure again, before it has read that: what was taken meanwhile it gives up', async () => {
+    const id = await a.open();
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    await settle();
+    world.living.add('a');
+    a.doubts += 1; // it was not sure for a while, and is
+    const thrown = await refusal(a.ask(id));
+    expect([thrown.code, (thrown as any).holder]).to.deep.equal(['STORE_UNAVAILABLE', 'b']);
+    expect([a.discarded, only().alive]).to.deep.equal([[], true]);
+  });
+
+  it('are looked up once for all who ask at the same moment, and anew a moment later', async () => {
+    const id = await a.open();
+    let reads = 0;
+    const get = b.store.get.bind(b.store);
+    b.store.get = (name) => {
+      reads += 1;
+      return get(name);
+    };
+    const asked = await Promise.all([...Array(100).keys()].map(() => refusal(b.ask(id))));
+    expect(new Set(asked.map((thrown) => (thrown as any).holder))).to.deep.equal(new Set(['a']));
+    expect(reads).to.equal(1);
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    expect(reads).to.equal(2);
+  });
+
+  it('are not told of by a read that is older than that: it may be slow', async () => {
+    const id = await a.open();
+    const get = b.store.get.bind(b.store);
+    let go = (): void => undefined;
+    b.store.get = async (name) => {
+      const record = await get(name);
+      await new Promise<void>((resolve) => (go = resolve));
+      return record;
+    };
+    const slow = b.ask(id);
+    await settle();
+    b.store.get = get;
+    world.clock.advance(50);
+    world.living.delete('a');
+    expect(await b.ask(id)).to.equal(1);
+    go();
+    expect(await slow, 'it is here by then').to.equal(2);
+  });
+
+  it('stay with a holder that is sure again and finds them its own; it reads that once', async () => {
+    const id = await a.open();
+    let reads = 0;
+    const get = a.store.get.bind(a.store);
+    a.store.get = (name) => {
+      reads += 1;
+      return get(name);
+    };
+    for (let n = 1; n <= 2; n += 1) expect(await a.ask(id)).to.equal(n);
+    expect(reads).to.equal(0);
+    a.doubts += 1;
+    a.store.down = true;
+    expect((await refusal(a.ask(id))).code, 'it cannot be told').to.equal('STORE_UNAVAILABLE');
+    a.store.down = false;
+    reads = 0;
+    for (let n = 3; n <= 5; n += 1) expect(await a.ask(id)).to.equal(n);
+    expect(reads).to.equal(1);
+    expect([only().alive, a.log.handovers, recordOf()?.holder]).to.deep.equal([true, [], 'a']);
   });
 
   it('leave the child to whoever claimed it, also before that one has attached', async () => {
@@ -503,7 +577,7 @@ describe('sessions whose child goes on elsewhere', () => {
       let go = (): void => undefined;
       const held = new Promise<void>((resolve) => (go = resolve));
       const slow = world.join('slow', {
-        holders: { self: 'slow', isSure: true, isAlive: () => held.then(() => false) },
+        holders: { self: 'slow', isSure: true, doubts: 0, isAlive: () => held.then(() => false) },
       });
       const id = await a.open();
       const asking = refusal(slow.ask(id));

@@ -249,11 +249,12 @@ describe('the operations listener', () => {
   let probe: ReadinessProbe;
   let clock: FakeClock;
   const observed: Record<string, boolean> = {};
-  const start = async (checks: ReadinessCheck[], timeoutMs = 5_000): Promise<void> => {
+  const start = async (checks: ReadinessCheck[], timeoutMs = 5_000, outageMs = 0): Promise<void> => {
     clock = new FakeClock();
     probe = new ReadinessProbe({
       checks,
       timeoutMs,
+      outageMs,
       cacheMs: 5_000,
       clock,
       log: keptLog(),
@@ -327,6 +328,41 @@ describe('the operations listener', () => {
     );
     expect((await get('/readyz')).json.checks.slow.message).to.contain('in time');
     expect(aborted).to.equal(true);
+  });
+
+  it('stays ready for a while in an outage of what all gateways share, once it was ready, and says so', async () => {
+    const answers: (() => Promise<void>)[] = [];
+    const away = new AppError('STORE_UNAVAILABLE', 'No answer.');
+    const refused = new AppError('BACKEND_REFUSED', 'Forbidden.');
+    await start(
+      [
+        {
+          name: 'store',
+          check: () => (answers.shift() ?? (() => Promise.resolve()))(),
+          isOutage: (thrown) => thrown === away,
+        },
+      ],
+      30,
+      600_000,
+    );
+    const ask = async (answer: () => Promise<void>): Promise<any[]> => {
+      answers.push(answer);
+      const { status, json } = await get('/readyz');
+      clock.advance(5_000);
+      return [status, json.checks.store];
+    };
+    const failing = { code: 'STORE_UNAVAILABLE', message: 'No answer.' };
+    const late = { code: 'INTERNAL', message: 'It did not answer in time.' };
+    expect(await ask(() => Promise.reject(away)), 'it was never ready').to.deep.equal([503, failing]);
+    expect(await ask(() => Promise.resolve())).to.deep.equal([200, 'ok']);
+    expect(await ask(() => Promise.reject(away))).to.deep.equal([200, { ...failing, outage: true }]);
+    expect(observed.store).to.equal(false);
+    expect(await ask(() => new Promise(() => undefined))).to.deep.equal([200, { ...late, outage: true }]);
+    expect((await ask(() => Promise.reject(refused)))[0], 'it is refused').to.equal(503);
+    expect((await ask(() => Promise.reject(away)))[0]).to.equal(200);
+    clock.advance(600_000);
+    expect((await ask(() => Promise.reject(away)))[0], 'that is no outage any more').to.equal(503);
+    expect(await ask(() => Promise.resolve())).to.deep.equal([200, 'ok']);
   });
 
   it('checks once for all who ask within a few seconds', async () => {

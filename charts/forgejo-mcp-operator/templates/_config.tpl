@@ -26,14 +26,16 @@ schema has none of the chart's own keys. The gateway looks the name in proxy.url
     "serversNamespace" .Release.Namespace)
   "sessions" (dict "driver" "kubernetes" "keyFile" "/etc/forgejo-mcp-operator/keys/session-ids.key")
   "replicas" (dict
-    "listen" (include "fmo.listen" (dict "root" . "port" "peers"))
-    "certificates" "/etc/forgejo-mcp-operator/peers")
+    "listen" (include "fmo.listen" (dict "root" . "port" "peers")))
   "auth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/auth.key")
   "operator" (dict
     "namespace" .Release.Namespace
     "lease" (include "fmo.operator" .)
     "certificateSecret" (include "fmo.peers" .))
 -}}
+{{- if include "fmo.certificates" . -}}
+{{- $_ := set $own.replicas "certificates" "/etc/forgejo-mcp-operator/peers" -}}
+{{- end -}}
 {{- if include "fmo.oauth" . -}}
 {{- $_ := set $own.auth "oauth" (dict "keyFile" "/etc/forgejo-mcp-operator/keys/oauth.key") -}}
 {{- $_ := set $own "store" (dict "driver" "kubernetes" "namespace" (include "fmo.recordsNamespace" .)) -}}

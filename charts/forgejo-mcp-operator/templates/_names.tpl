@@ -24,6 +24,8 @@ The prefix of every object's name, at most 40 characters so that suffixes fit. A
 {{- define "fmo.operator" -}}{{ include "fmo.fullname" . }}-operator{{- end -}}
 {{/* The Secret with the certificates of the gateways. */}}
 {{- define "fmo.peers" -}}{{ include "fmo.fullname" . }}-peers{{- end -}}
+{{/* Whether there is anybody to make them; without, a gateway serves alone. */}}
+{{- define "fmo.certificates" -}}{{- if gt (int .Values.operator.replicas) 0 -}}true{{- end -}}{{- end -}}
 {{- define "fmo.proxy" -}}{{ include "fmo.fullname" . }}-proxy{{- end -}}
 {{- define "fmo.ops" -}}{{ include "fmo.fullname" . }}-ops{{- end -}}
 {{- define "fmo.keys" -}}{{ default (printf "%s-keys" (include "fmo.fullname" .)) .Values.keys.existingSecret }}{{- end -}}
@@ -99,11 +101,15 @@ app.kubernetes.io/component: {{ .component }}
 {{- toYaml (merge $own (default dict .extra) .root.Values.commonLabels) -}}
 {{- end -}}
 
-{{/* The labels that the gateway gives a session's pod: src/backends/pod/names.ts. */}}
-{{- define "fmo.sessionLabels" -}}
-app.kubernetes.io/managed-by: forgejo-mcp-operator
-app.kubernetes.io/instance: {{ include "fmo.install" . }}
-app.kubernetes.io/component: session
+{{/* Selects pods of sessions, and those that wait for one: src/backends/pod/manifest.ts. */}}
+{{- define "fmo.sessionPods" -}}
+matchLabels:
+  app.kubernetes.io/managed-by: forgejo-mcp-operator
+  app.kubernetes.io/instance: {{ include "fmo.install" . }}
+matchExpressions:
+  - key: app.kubernetes.io/component
+    operator: In
+    values: [session, warm]
 {{- end -}}
 
 {{- define "fmo.image" -}}

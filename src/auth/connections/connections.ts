@@ -30,7 +30,7 @@ export interface RunningSession {
   readonly startedAt: number;
 }
 
-/** The sessions of this gateway. */
+/** The sessions of all gateways. */
 export interface UserSessions {
   of(user: UserRef): readonly RunningSession[];
   /** Resolves when it is gone; at once where there is none of that name. */

@@ -1,5 +1,6 @@
 /** Children as pods: created through the Kubernetes API, spoken to through attach, sealed by the launcher. */
 import { randomBytes } from 'node:crypto';
+import type { V1OwnerReference } from '@kubernetes/client-node';
 import { type Clock, systemClock } from '../../clock';
 import type { ServerSpec } from '../../config/server';
 import { AppError, toAppError } from '../../errors';
@@ -24,10 +25,16 @@ import { unavailable } from './refusal';
 import { openSealedLink, type SealedLink } from './sealed/link';
 import { Start } from './start';
 import { over, type PodBackendObserver, PodStreams } from './streams';
+import { WarmTaker } from './taker';
 import { PodWatch } from './watch';
+
+/** The child's environment that no pod's specification has. */
+type Secrets = Readonly<Record<string, string>>;
 
 /** Milliseconds for all pods to be gone when the gateway stops. */
 const STOP_MS = 20_000;
+/** Seconds in which a pod that waited must have its child: far more than it takes, and far less than a start may. */
+const WARM_SECONDS = 10;
 /** Starts side by side unless set. */
 const STARTING_MAX = 20;
 
@@ -57,6 +64,7 @@ export class PodBackend implements Backend {
   readonly #clock: Clock;
   readonly #watch: PodWatch;
   readonly #pods: Pods;
+  readonly #warm: WarmTaker;
   readonly #userNamespaces: UserNamespaces;
   readonly #slots: Slots;
   readonly #stopped = new AbortController();
@@ -78,6 +86,11 @@ export class PodBackend implements Backend {
     this.#streams = new PodStreams({
       ...{ kube, clock, log, namespace, watch: this.#watch },
       ...(options.observer === undefined ? {} : { observer: options.observer }),
+    });
+    this.#warm = new WarmTaker({
+      ...{ pods: this.#pods, watch: this.#watch, clock, log, run },
+      ...(options.linkKeys === undefined ? {} : { linkKey: options.linkKeys.current }),
+      taken: (server, outcome) => options.observer?.taken?.(server, outcome),
     });
     this.#userNamespaces = new UserNamespaces({
       pods: this.#pods,
@@ -178,18 +191,34 @@ export class PodBackend implements Backend {
     }
   }
 
-  /** Pod, attach, claim. What it made so far is in `start`, for the caller to remove. */
+  /** A pod that waits, or one that is made; then attach and claim. What it has so far is in `start`, for the caller to remove. */
   async #start(spec: BackendSpec, budget: Budget, start: Start): Promise<BackendLink> {
-    const { namespace, install, run, log, linkKeys } = this.#options;
-    const { server, session, user } = spec;
     const [userNamespace, owner] = await Promise.all([
-      abortable(this.#userNamespaces.decide(server), budget.signal),
+      abortable(this.#userNamespaces.decide(spec.server), budget.signal),
       spec.owner ?? this.#pods.owner(budget.signal),
     ]);
+    start.began(this.#clock.now());
+    const warm = await this.#warm.take(spec, userNamespace, owner, budget.signal);
+    if (warm !== undefined) {
+      start.took(warm, this.#clock.now());
+      const link = await this.#launchWarm(spec, warm, budget, start);
+      if (link !== undefined) return link;
+    }
+    const made = await this.#make(spec, userNamespace, owner, budget, start);
+    return this.#launch(spec, made, await this.#secrets(spec, made, budget), budget, start);
+  }
+
+  /** Makes a pod and waits until its container runs. */
+  async #make(
+    { server, session, user }: BackendSpec,
+    userNamespace: boolean,
+    owner: V1OwnerReference | undefined,
+    budget: Budget,
+    start: Start,
+  ): Promise<PodState> {
+    const { namespace, install, run, linkKeys } = this.#options;
     const pod = podName(session, podSuffix());
     const clock = this.#clock;
-    start.began(clock.now());
-
     // Registered before the pod is made: no event of it can be missed.
     const running = this.#watch.until(pod, (seen) => start.look(seen, clock.now()), budget.signal);
     running.catch(() => undefined);
@@ -215,15 +244,48 @@ export class PodBackend implements Backend {
     if (userNamespace && !made.userNamespace) throw noUserNamespace();
     const state = await running;
     start.mark('run', clock.now());
+    return state;
+  }
 
-    const secrets = await abortable(
-      spec.secrets({ instance: state.uid, namespace, name: pod, ...(state.ip === undefined ? {} : { ip: state.ip }) }),
-      budget.signal,
-    );
+  /** The child of a pod that waited; undefined where it does not come up as soon as it should: what runs is not always what can be reached. */
+  async #launchWarm(spec: BackendSpec, warm: PodState, budget: Budget, start: Start): Promise<BackendLink | undefined> {
+    // Not within the limit: it is recorded where the child runs, and what is recorded late must not be recorded over what comes after it.
+    const secrets = await this.#secrets(spec, warm, budget);
+    const limit = startBudget(this.#clock, WARM_SECONDS, budget.signal);
+    try {
+      return await this.#launch(spec, warm, secrets, limit, start);
+    } catch (thrown) {
+      const { code, detail } = toAppError(thrown);
+      if (budget.signal.aborted || !(limit.late || code.startsWith('BACKEND_'))) throw thrown;
+      this.#options.log.warn('pool.pod-not-used', { pod: warm.name, code, detail });
+      void this.#pods.remove(warm.name, warm.uid);
+      start.again();
+      return undefined;
+    } finally {
+      limit.end();
+    }
+  }
+
+  #secrets(spec: BackendSpec, { name, uid, ip }: PodState, budget: Budget): Promise<Secrets> {
+    const { namespace } = this.#options;
+    const address = { instance: uid, namespace, name, ...(ip === undefined ? {} : { ip }) };
+    return abortable(spec.secrets(address), budget.signal);
+  }
+
+  /** Attach and claim. */
+  async #launch(
+    spec: BackendSpec,
+    state: PodState,
+    secrets: Secrets,
+    budget: Budget,
+    start: Start,
+  ): Promise<BackendLink> {
+    const { server, session } = spec;
+    const pod = state.name;
     const sealed = await this.#claim(spec, state, secrets, budget, start);
-    start.mark('claim', clock.now());
+    start.mark('claim', this.#clock.now());
     const link = this.#link(sealed, state, server, start.phases);
-    log.debug('pod.opened', { pod, session, phases: start.phases });
+    this.#options.log.debug('pod.opened', { pod, session, phases: start.phases });
     return link;
   }
 
@@ -271,7 +333,7 @@ export class PodBackend implements Backend {
   async #claim(
     spec: BackendSpec,
     state: PodState,
-    secrets: Readonly<Record<string, string>>,
+    secrets: Secrets,
     budget: Budget,
     start: Start,
   ): Promise<SealedLink> {

@@ -1,5 +1,5 @@
 /**
- * The pod of one session, from one options object, without side effects. It meets the `restricted` Pod Security Standard, has no secret in
+ * The pod of one session, or one that waits for a session, from one options object, without side effects. It meets the `restricted` Pod Security Standard, has no secret in
  * it, no service account token, no DNS and no volume (any volume makes the kubelet look again only after 300 ms); what the child needs comes
  * over the launcher's claim.
  */
@@ -19,6 +19,8 @@ const INJECTED_LAUNCHER = `${LAUNCHER_DIRECTORY}/launcher`;
 export const POD_GRACE_SECONDS = 5;
 /** Seconds beyond `maxLifetime` after which the kubelet ends a pod that everybody forgot. */
 const LIFETIME_SLACK_SECONDS = 300;
+/** A warm pod that has waited for so many times `pool.maxAge` is taken by nobody any more, though its replacement is late. */
+export const WAITS_MOST = 2;
 
 export interface PodManifestOptions {
   readonly name: string;
@@ -27,12 +29,14 @@ export interface PodManifestOptions {
   readonly install: string;
   /** The gateway's run. */
   readonly run: string;
-  readonly component: 'session' | 'canary';
+  readonly component: 'session' | 'warm' | 'canary';
   readonly server: ServerSpec;
-  /** The session's name; absent for a canary. */
+  /** The session's name; absent for what is no session's. */
   readonly session?: string;
-  /** The user's opaque digest; absent for a canary. */
+  /** The user's opaque digest; absent for what is no session's. */
   readonly user?: string;
+  /** What a warm pod is made of: see `warm.ts`. */
+  readonly template?: string;
   /** Run in a user namespace of its own (KEP-127). */
   readonly userNamespace: boolean;
   readonly owner?: V1OwnerReference;
@@ -57,9 +61,7 @@ export function podManifest(options: PodManifestOptions): V1Pod {
     spec: {
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: POD_GRACE_SECONDS,
-      ...(server.maxLifetime > 0
-        ? { activeDeadlineSeconds: Math.ceil(server.maxLifetime + server.startTimeout + LIFETIME_SLACK_SECONDS) }
-        : {}),
+      ...(server.maxLifetime > 0 ? { activeDeadlineSeconds: activeDeadline(options) } : {}),
       automountServiceAccountToken: false,
       enableServiceLinks: false,
       // Nothing answers there: a child speaks to the credential proxy's address and to nobody else.
@@ -88,6 +90,12 @@ export function podManifest(options: PodManifestOptions): V1Pod {
   };
 }
 
+/** The kubelet counts from the pod's start, and a warm pod waits before its session begins. */
+function activeDeadline({ component, server }: PodManifestOptions): number {
+  const waits = component === 'warm' ? server.pool.maxAge * WAITS_MOST : 0;
+  return Math.ceil(waits + server.maxLifetime + server.startTimeout + LIFETIME_SLACK_SECONDS);
+}
+
 /** Ours win over the server's own, so that a server cannot pose as another install's pod. */
 function labels(options: PodManifestOptions): Record<string, string> {
   return {
@@ -101,6 +109,7 @@ function labels(options: PodManifestOptions): Record<string, string> {
     [LABELS.server]: labelValue(options.server.name),
     ...(options.session === undefined ? {} : { [LABELS.session]: options.session }),
     ...(options.user === undefined ? {} : { [LABELS.user]: labelValue(options.user) }),
+    ...(options.template === undefined ? {} : { [LABELS.template]: options.template }),
     'vector.dev/exclude': 'true',
   };
 }

@@ -35,3 +35,8 @@ export function canaryName(suffix: string): string {
   if (!/^[0-9a-f]{8}$/.test(suffix)) throw new RangeError('not a suffix');
   return `mcp-canary-${suffix}`;
 }
+
+/** The name of a pod that waits for a session; of nobody and nothing, and never used again. */
+export function warmName(): string {
+  return `mcp-warm-${randomBytes(8).toString('hex')}`;
+}

@@ -20,6 +20,12 @@ export interface PodState {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly run: string | undefined;
+  /** Its labels, as {@link LABELS} has them. */
+  readonly component: string | undefined;
+  readonly server: string | undefined;
+  readonly template: string | undefined;
+  /** Wall-clock milliseconds; 0 where it does not say. */
+  readonly createdAt: number;
   /** See {@link LINK_KEY}. */
   readonly linkKey: string | undefined;
   readonly phase: string;
@@ -56,6 +62,7 @@ export function podState(value: unknown): PodState | undefined {
   const name = text(metadata.name);
   const uid = text(metadata.uid);
   if (name === undefined || uid === undefined) return undefined;
+  const labels = object(metadata.labels);
   const conditions = list(status.conditions).map(object);
   const scheduled = conditions.find((condition) => condition.type === 'PodScheduled');
   const sandbox = conditions.find((condition) => condition.type === 'PodReadyToStartContainers');
@@ -66,7 +73,11 @@ export function podState(value: unknown): PodState | undefined {
     name,
     uid,
     resourceVersion: text(metadata.resourceVersion) ?? '',
-    run: text(object(metadata.labels)[LABELS.run]),
+    run: text(labels[LABELS.run]),
+    component: text(labels[LABELS.component]),
+    server: text(labels[LABELS.server]),
+    template: text(labels[LABELS.template]),
+    createdAt: moment(metadata.creationTimestamp),
     linkKey: text(object(metadata.annotations)[LINK_KEY]),
     phase: text(status.phase) ?? 'Unknown',
     reason: text(status.reason),
@@ -111,6 +122,12 @@ function container(statuses: unknown): ContainerState | undefined {
 
 function object(value: unknown): Json {
   return value !== null && typeof value === 'object' ? (value as Json) : {};
+}
+
+/** Client-node's typed answers have Dates where the wire has text. */
+function moment(value: unknown): number {
+  const at = value instanceof Date ? value.getTime() : Date.parse(text(value) ?? '');
+  return Number.isNaN(at) ? 0 : at;
 }
 
 function list(value: unknown): readonly unknown[] {

@@ -1,19 +1,23 @@
 /** The pods that this run made: created once, removed for certain. Whatever of ours the watch shows that nobody owns is removed as well. */
-import type { V1OwnerReference, V1Pod } from '@kubernetes/client-node';
+import { HttpMethod, type V1OwnerReference, type V1Pod } from '@kubernetes/client-node';
 import type { Clock } from '../../clock';
 import { AppError } from '../../errors';
 import type { Logger } from '../../telemetry/log';
 import { Slots } from '../slots';
 import type { KubeClient } from '../../kube/client';
 import { fromFault, KubeError } from '../../kube/error';
+import type { PatchOperation } from '../../kube/objects';
 import { configMapOwner } from '../../kube/owner';
 import { labelValue, ownSelector } from '../../kube/labels';
 import { type PodState, podState } from './pod-state';
 import { createError, unavailable } from './refusal';
+import { WARM } from './warm';
 import type { PodWatch } from './watch';
 
 /** Milliseconds for one create: admission webhooks may take their 10 s. */
 const CREATE_MS = 20_000;
+/** Milliseconds for taking a pod: it saves less than that where all is slow. */
+const TAKE_MS = 5_000;
 /** Seconds that the kubelet gives what is left in a pod that is removed: its child was ended before, or never started. */
 const REMOVE_GRACE_SECONDS = 1;
 /** Milliseconds between two tries to delete, doubled each time, and how many there are. */
@@ -92,6 +96,37 @@ export class Pods {
   }
 
   /**
+   * Makes one of the pods that wait for a session this run's, by a patch that one run alone succeeds with. Resolves with undefined where another was quicker, or the
+   * pod is gone. Rejects with KubeError or the signal's reason; what the API made of such a call all the same is removed once the watch shows it.
+   */
+  async take(name: string, patch: readonly PatchOperation[], signal: AbortSignal): Promise<PodState | undefined> {
+    const { kube, watch, namespace } = this.#options;
+    this.#own.add(name);
+    try {
+      const taken = await kube.json<unknown>(
+        {
+          method: HttpMethod.PATCH,
+          path: `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}`,
+          body: patch,
+          contentType: 'application/json-patch+json',
+        },
+        { signal, timeout: TAKE_MS },
+      );
+      const state = watch.seed(taken);
+      if (state === undefined) throw new KubeError(0, 'Unknown', 'the API answered without a pod');
+      return state;
+    } catch (thrown) {
+      this.#own.delete(name);
+      const seen = watch.get(name);
+      if (seen !== undefined) this.#look(seen);
+      if (signal.aborted) throw signal.reason;
+      const error = fromFault(thrown);
+      if (isLost(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
    * Deletes a pod and resolves when it is gone from the API, or after a minute at the latest. Never rejects; what could not be removed is
    * logged and tried again when the watch shows it next. `uid` keeps a later pod of the same name safe.
    */
@@ -106,7 +141,7 @@ export class Pods {
     return removing;
   }
 
-  /** Removes every pod of the install that another run made. Resolves with how many. Errors: `BACKEND_UNAVAILABLE`, `BACKEND_REFUSED`. */
+  /** Removes every pod of the install that another run made, but those that wait for anybody. Resolves with how many. Errors: `BACKEND_UNAVAILABLE`, `BACKEND_REFUSED`. */
   async removeOthers(): Promise<number> {
     const { kube, namespace, install, log } = this.#options;
     const slots = new Slots(ORPHANS_AT_ONCE);
@@ -123,7 +158,7 @@ export class Pods {
     }
     const orphans = items
       .map((item) => this.#options.watch.seed(item) ?? podState(item))
-      .filter((state) => state !== undefined && state.run !== this.#run && !state.deleting);
+      .filter((state) => state !== undefined && state.run !== this.#run && !state.deleting && state.component !== WARM);
     await Promise.all(
       orphans.map(async (orphan) => {
         if (orphan === undefined) return;
@@ -200,6 +235,11 @@ export class Pods {
   #pause(ms: number): Promise<void> {
     return new Promise((resolve) => this.#options.clock.after(ms, resolve));
   }
+}
+
+/** Another was quicker: a test of the patch does not hold (422), or the pod is gone. A policy that denies is 422 as well, and says so. */
+function isLost({ status, message }: KubeError): boolean {
+  return status === 404 || status === 409 || (status === 422 && !/denied|forbidden/i.test(message));
 }
 
 /** Nothing was made: the API said no, or never heard of it. */

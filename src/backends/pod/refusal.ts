@@ -1,6 +1,7 @@
 /** From a failed Kubernetes call to what a client may know of it, and what to do. The Status stays in the private detail. */
 import { AppError } from '../../errors';
 import type { KubeError } from '../../kube/error';
+import { OutageError } from './transport';
 
 /** Seconds after which an API server that could not be reached is worth another try. */
 const RETRY_SECONDS = 5;
@@ -10,7 +11,7 @@ export function unavailable(error: KubeError): AppError {
   return new AppError(
     'BACKEND_UNAVAILABLE',
     'The Kubernetes API cannot be used just now. Try again in a moment; if it stays, ask your administrator to look at the gateway’s log.',
-    { detail: error.summary, retryAfter: Math.ceil(error.retryAfter ?? RETRY_SECONDS) },
+    { detail: error.summary, cause: error, retryAfter: Math.ceil(error.retryAfter ?? RETRY_SECONDS) },
   );
 }
 
@@ -63,7 +64,8 @@ export function attachError(error: KubeError): AppError {
       { detail: error.summary },
     );
   }
-  return unavailable(error);
+  // A 500 is what the API server says of a kubelet that it cannot reach: that may be this pod's node alone.
+  return error.isAway && error.status !== 500 ? new OutageError(unavailable(error)) : unavailable(error);
 }
 
 /** What kubelets and runtimes say of a container that is over. */

@@ -9,10 +9,25 @@ export class Start {
   pod: string | undefined;
   state: PodState | undefined;
   readonly phases: Partial<Record<StartPhase, number>> = {};
+  #began = 0;
   #from = 0;
 
   began(now: number): void {
-    this.#from = now;
+    this.#began = this.#from = now;
+  }
+
+  /** A pod that waited is this start's now. */
+  took(state: PodState, now: number): void {
+    this.pod = state.name;
+    this.state = state;
+    this.mark('take', now);
+  }
+
+  /** Begins again with another pod; what was lost until now counts for its first phase. */
+  again(): void {
+    this.#from = this.#began;
+    this.pod = this.state = undefined;
+    for (const phase of Object.keys(this.phases) as StartPhase[]) delete this.phases[phase];
   }
 
   /** Ends a phase now; the next one begins. */

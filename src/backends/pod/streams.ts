@@ -7,6 +7,7 @@ import { openAttach } from './attach';
 import { isFinal } from './ending';
 import { CONTAINER } from './names';
 import type { SealedLinkOptions } from './sealed/link';
+import type { TakeOutcome } from './taker';
 import type { AttachTransport, TransportClosed } from './transport';
 import type { PodWatch } from './watch';
 
@@ -14,8 +15,12 @@ import type { PodWatch } from './watch';
 const ATTACH_MS = 10_000;
 /** Milliseconds for the pod's status to confirm that a stream which ended with success ended with its container. */
 const CONFIRM_MS = 2_000;
-/** Milliseconds without a stream after which a session is lost: longer than an API server takes to restart. */
+/** Milliseconds without a stream after which a session is lost, counted anew while the API server is away... */
 const REATTACH_MS = 60_000;
+/** ...and with those times: longer than an outage that is worth waiting for, as long as a call waits. */
+const OUTAGE_MS = 480_000;
+/** Milliseconds that a launcher waits for its child's last words to be fetched: the longest that a protocol version 1 launcher takes. */
+const LINGER_MS = 600_000;
 
 /** What the driver tells of its streams; for metrics. */
 export interface PodBackendObserver {
@@ -23,6 +28,8 @@ export interface PodBackendObserver {
   attachBroken(): void;
   /** Another stream carries the session again. */
   attachRestored(seconds: number): void;
+  /** A start of a server that has a pool looked there for a pod. */
+  taken?(server: string, outcome: TakeOutcome): void;
 }
 
 export interface PodStreamsOptions {
@@ -54,7 +61,11 @@ export class PodStreams {
         attached();
         return stream;
       },
-      ...{ signal, clock, limits: { reattachDeadlineMs: REATTACH_MS } },
+      ...{
+        signal,
+        clock,
+        limits: { reattachDeadlineMs: REATTACH_MS, outageDeadlineMs: OUTAGE_MS, lingerMs: LINGER_MS },
+      },
       events: {
         onBroken: (detail) => {
           log.warn('attach.broken', { pod, detail });

@@ -1,4 +1,5 @@
 /** One attach stream to a pod's container, as the sealed link sees it. It may break at any byte; the link above repairs that. */
+import { AppError } from '../../errors';
 
 /** Why an attach stream is over. `detail` is private and never holds a secret. */
 export interface TransportClosed {
@@ -18,6 +19,17 @@ export interface AttachTransport {
   readonly closed: Promise<TransportClosed>;
   /** Cuts the stream at once. */
   close(): void;
+}
+
+/** The way to all containers is closed at the moment: it says nothing of this one. `BACKEND_UNAVAILABLE`. */
+export class OutageError extends AppError {
+  constructor({ message, detail, cause, retryAfter }: AppError) {
+    super('BACKEND_UNAVAILABLE', message, {
+      ...(detail === undefined ? {} : { detail }),
+      ...(retryAfter === undefined ? {} : { retryAfter }),
+      cause,
+    });
+  }
 }
 
 /** Opens a new attach stream to the same container. Rejects with an AppError; `BACKEND_ENDED` means that the container is gone. */

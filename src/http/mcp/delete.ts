@@ -9,7 +9,7 @@ export function del(options: McpOptions): Handler {
   return async (req, res) => {
     const exchange = admittedOf(res);
     checkProtocolVersion(req);
-    await wherever(options.elsewhere, { req, res, exchange }, async () => {
+    await wherever(options, { req, res, exchange }, async () => {
       await options.sessions.end(exchange.auth, exchange.server, sessionIdOf(req));
       res.writeHead(204).end();
     });

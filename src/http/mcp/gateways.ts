@@ -1,5 +1,6 @@
 /** Requests that are for no recorded session, where several gateways serve: which of them is to have one, and the way there. */
 import type { Exchange } from '../exchange';
+import type { ServerSpec } from '../../config/server';
 import type { Incoming, Outgoing } from '../handler';
 
 export interface Gateways {
@@ -23,11 +24,19 @@ export interface Gateways {
 /** Where a request goes, and how. */
 export interface Destination {
   readonly name: string;
-  readonly channel: 'stateless' | 'sse';
-  /** Where it was read; else it is taken from the request. */
-  readonly body: Uint8Array | 'stream';
+  readonly channel: 'stateless' | 'sse' | 'handover';
+  /** Where it was read; `stream`: it is taken from the request. Absent where there is none. */
+  readonly body?: Uint8Array | 'stream';
   /** Milliseconds from when it was taken to the first byte of its answer; absent where nothing has to be waited for. */
   readonly firstByteMs?: number;
   /** Aborts when the client goes away. */
   readonly gone: AbortSignal;
+}
+
+/** Milliseconds for the first byte beside what the start of a child may take, twice where it does not say its era, and a call without a word. */
+const SLACK_MS = 60_000;
+
+/** Milliseconds from when another gateway took a request for which it may have to start a child to the first byte of its answer. */
+export function startsWithin({ startTimeout }: ServerSpec, jsonMs: number): number {
+  return 2 * startTimeout * 1000 + jsonMs + SLACK_MS;
 }

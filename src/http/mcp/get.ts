@@ -26,7 +26,7 @@ export function get(options: McpOptions): Handler {
     const exchange = admittedOf(res);
     checkGetAccept(req);
     checkProtocolVersion(req);
-    await wherever(options.elsewhere, { req, res, exchange }, async () => {
+    await wherever(options, { req, res, exchange }, async () => {
       const handle = await options.sessions.use(exchange.auth, exchange.server, sessionIdOf(req));
       try {
         exchange.session = handle.name;

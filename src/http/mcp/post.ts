@@ -22,8 +22,8 @@ export function post(options: McpOptions): Handler {
     checkContentType(req);
     const { body, release } = await readBody(options, req, res);
     try {
-      const serve = isModern(req, body) ? modern : legacy;
-      await wherever(options.elsewhere, { req, res, exchange, body }, () => serve(options, exchange, req, res, body));
+      if (isModern(req, body)) await modern(options, exchange, req, res, body);
+      else await wherever(options, { req, res, exchange, body }, () => legacy(options, exchange, req, res, body));
     } finally {
       release();
     }

@@ -82,9 +82,15 @@ export function admittedOf(res: Outgoing): Admitted {
   return exchange as Admitted;
 }
 
+/** Of responses that were asked for theirs: a request may be tried more than once. */
+const goneSignals = new WeakMap<Outgoing, AbortSignal>();
+
 /** Aborts when the client goes away before its answer was written whole. */
 export function goneSignal(res: Outgoing): AbortSignal {
+  const known = goneSignals.get(res);
+  if (known !== undefined) return known;
   const controller = new AbortController();
+  goneSignals.set(res, controller.signal);
   res.once('close', () => {
     if (!res.writableFinished) controller.abort(new AppError('STREAM_STALLED', 'The client went away.'));
   });

@@ -6,13 +6,12 @@ import { AppError } from '../../errors';
 import { forwardedOf } from '../../peers/forwarded';
 import type { Incoming, Outgoing } from '../handler';
 import { isDraining } from '../mcp/elsewhere';
+import { startsWithin } from '../mcp/gateways';
 import type { Admitted, McpOptions } from '../mcp/routes';
 import type { ModernRequest } from './serve';
 
 /** Gateways that are tried before this one serves: one that was lost a moment ago may take seconds to be given up. */
 const OTHERS = 2;
-/** Milliseconds for the first byte beside what the start of a child may take, twice where it does not say its era, and a call without a word. */
-const SLACK_MS = 60_000;
 
 /**
  * Has a request served where it belongs. What waits for an answer is where its state says while that gateway lives; every other request goes to the owner
@@ -41,7 +40,7 @@ export async function atOwner(
   const { key, at } = stateless.place(exchange.auth, exchange.server, client, request);
   const order = gateways.order(key);
   const first = at !== undefined && order.includes(at) ? [at] : [];
-  const firstByteMs = 2 * exchange.server.startTimeout * 1000 + jsonMs + SLACK_MS;
+  const firstByteMs = startsWithin(exchange.server, jsonMs);
   let others = 0;
   let refusal: unknown;
   for (const name of new Set([...first, ...order])) {

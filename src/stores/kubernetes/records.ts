@@ -248,7 +248,7 @@ function recordOf(secret: V1Secret): StoredRecord {
 }
 
 function unavailable(error: KubeError): AppError {
-  return storeUnavailable(error.summary, error.retryAfter);
+  return storeUnavailable(error.summary, error.retryAfter, error);
 }
 
 /** Somebody was in the way of every try, which is no state that lasts. */

@@ -1,5 +1,5 @@
 /** A session's record as an MCPSession, and back. Pure. */
-import { LABEL_PREFIX, LABELS } from '../../kube/labels';
+import { LABEL_PREFIX, LABELS, labelValue } from '../../kube/labels';
 import type { OwnerReference } from '../../kube/objects';
 import { API_VERSION, MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession, MCPSessionState, MCPSessionStatus } from '../../resources/session';
@@ -12,9 +12,10 @@ const STATES: Readonly<Record<RecordedState, MCPSessionState>> = {
   hibernated: 'Hibernated',
   ended: 'Ended',
 };
-const RECORDED = Object.fromEntries(Object.entries(STATES).map(([recorded, state]) => [state, recorded])) as Readonly<
-  Record<MCPSessionState, RecordedState>
->;
+/** A state, as the registry names it. */
+export const RECORDED = Object.fromEntries(
+  Object.entries(STATES).map(([recorded, state]) => [state, recorded]),
+) as Readonly<Record<MCPSessionState, RecordedState>>;
 
 /** The object of a new session. @param install a label's value. */
 export function sessionObject(record: SessionRecord, install: string, owners: readonly OwnerReference[]): MCPSession {
@@ -34,6 +35,9 @@ export function sessionObject(record: SessionRecord, install: string, owners: re
         [LABELS.server]: server,
         // Opaque: an administrator can end all sessions of one user by it, and nobody reads a login from it.
         [LABELS.user]: userLabel({ issuer: userIssuer, id: userId }),
+        // What people know of a user; with several forges there may be one of that id at each.
+        [LABELS.userId]: labelValue(userId),
+        [LABELS.live]: 'true',
       },
     },
     spec: { server, user: { issuer: userIssuer, id: userId }, client, mode },
@@ -44,14 +48,18 @@ export function sessionObject(record: SessionRecord, install: string, owners: re
 /** The object with a change of its session. @param wall wall-clock milliseconds. */
 export function changed(object: MCPSession, change: SessionChange, wall: number): MCPSession {
   const { child, holder, ...rest } = change;
-  const { child: before, holder: held, ...record } = recordOf(object);
+  const { child: before, holder: held, admitted: had = false, ...record } = recordOf(object);
+  const state = rest.state ?? record.state;
+  // Each child is admitted anew.
+  const admitted = rest.admitted ?? (had && change.state !== 'starting' && state !== 'hibernated');
   const now = child === undefined ? before : (child ?? undefined);
   const startedAt = rest.state === 'active' ? moment(wall) : object.status.startedAt;
   return {
     ...object,
+    metadata: { ...object.metadata, labels: { ...object.metadata.labels, [LABELS.live]: 'true' } },
     status: {
       ...statusOf({
-        ...{ ...record, ...rest },
+        ...{ ...record, ...rest, admitted },
         ...(holder === null || held === undefined ? {} : { holder: held }),
         ...(now === undefined ? {} : { child: now }),
       }),
@@ -67,9 +75,12 @@ export function ended(object: MCPSession, reason: EndReason, at: number): MCPSes
     remembered: _remembered,
     holder: _holder,
     expiresAt: _expiresAt,
+    admitted: _admitted,
     ...record
   } = recordOf(object);
-  return { ...object, status: statusOf({ ...record, state: 'ended', endedAt: at, endReason: reason }) };
+  const { [LABELS.live]: _live, ...labels } = object.metadata.labels ?? {};
+  const metadata = { ...object.metadata, labels };
+  return { ...object, metadata, status: statusOf({ ...record, state: 'ended', endedAt: at, endReason: reason }) };
 }
 
 export function recordOf({ metadata, spec, status }: MCPSession): SessionRecord {
@@ -86,6 +97,7 @@ export function recordOf({ metadata, spec, status }: MCPSession): SessionRecord 
     state: RECORDED[status.state],
     generation: status.epoch,
     ...(status.holder === undefined ? {} : { holder: status.holder }),
+    ...(status.admitted === true ? { admitted: true } : {}),
     ...(metadata.uid === undefined ? {} : { uid: metadata.uid }),
     ...(pod === undefined ? {} : { child: childOf(pod) }),
     ...(initialize === undefined || protocolVersion === undefined
@@ -124,6 +136,7 @@ function statusOf(record: SessionRecord): MCPSessionStatus {
         }),
     ...(holder === undefined ? {} : { holder }),
     epoch: record.generation,
+    ...(record.admitted === true ? { admitted: true } : {}),
     ...(child === undefined ? {} : { pod: podOf(child) }),
     createdAt: moment(record.createdAt),
     ...(expiresAt === undefined ? {} : { expiresAt: moment(expiresAt) }),

@@ -10,8 +10,10 @@ import { KubeObjects } from '../../kube/objects';
 import { MCP_SESSIONS } from '../../resources/group';
 import type { MCPSession } from '../../resources/session';
 import type { EndReason, SessionChange, SessionRecord, SessionStore } from '../../sessions/ports';
+import type { Logger } from '../../telemetry/log';
 import { storeUnavailable } from '../unavailable';
 import { changed, ended, recordOf, sessionObject } from './session-object';
+import { KubernetesSessionView } from './session-view';
 
 export interface KubernetesSessionStoreOptions {
   /** Stays the caller's. */
@@ -22,7 +24,8 @@ export interface KubernetesSessionStoreOptions {
   readonly install: string;
   /** Names this run of this gateway, never used again: what is recorded as the holder of its sessions. */
   readonly holder: string;
-  readonly clock: Pick<Clock, 'wall'>;
+  readonly clock: Clock;
+  readonly log: Logger;
   /** A ConfigMap of the namespace that owns every record: whoever deletes it removes them. Nobody does unless set. */
   readonly owner?: string;
 }
@@ -32,7 +35,7 @@ const TRIES = 8;
 /** Objects that are remembered as they were written last, so that the next write need not read them. */
 const REMEMBERED_MAX = 10_000;
 
-/** Opens the store. It makes no call; {@link SessionStore.check} tells whether the objects can be read. */
+/** Opens the store. It makes no call, unless {@link SessionStore.view} is asked for; {@link SessionStore.check} tells whether the objects can be read. */
 export function openKubernetesSessionStore(options: KubernetesSessionStoreOptions): SessionStore {
   return new KubernetesSessionStore(options);
 }
@@ -44,11 +47,18 @@ class KubernetesSessionStore implements SessionStore {
   readonly #written = new Map<string, MCPSession>();
   /** The last write of each that is under way: this process's own writes are not in each other's way. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly view: KubernetesSessionView;
   #isClosed = false;
 
   constructor(options: KubernetesSessionStoreOptions) {
     this.#options = options;
     this.#objects = new KubeObjects(options.kube, MCP_SESSIONS, options.namespace);
+    this.view = new KubernetesSessionView({
+      ...options,
+      path: this.#objects.path,
+      end: (name, reason, at) => this.#endAny(name, reason, at),
+      list: (selector) => this.#call(() => this.#objects.list(selector)),
+    });
   }
 
   async insert(record: SessionRecord): Promise<SessionRecord> {
@@ -94,6 +104,18 @@ class KubernetesSessionStore implements SessionStore {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.view.stop();
+  }
+
+  /** The epoch goes up with it: whoever holds it is refused whatever it writes from then on. */
+  async #endAny(name: string, reason: EndReason, at: number): Promise<MCPSession | undefined> {
+    const written = await this.#write(name, (object) => {
+      if (object.status.state === 'Ended') return undefined;
+      const { status } = object;
+      return ended({ ...object, status: { ...status, epoch: status.epoch + 1 } }, reason, at);
+    });
+    this.#written.delete(name);
+    return written;
   }
 
   /** Whether this process may change it. */
@@ -156,7 +178,7 @@ class KubernetesSessionStore implements SessionStore {
     } catch (thrown) {
       const error = fromFault(thrown);
       if (statuses.includes(error.status)) return undefined;
-      throw storeUnavailable(error.summary);
+      throw storeUnavailable(error.summary, undefined, error);
     }
   }
 }

@@ -26,15 +26,17 @@ export interface SealedLimits {
   readonly stdinWindowBytes: number;
   /** Bytes of the child's output that the launcher keeps until they were consumed here; when full it stops reading the child. */
   readonly outputWindowBytes: number;
-  /** Milliseconds from a broken stream to giving the link up as `lost`, all attempts together. */
+  /** Milliseconds from a broken stream to giving the link up as `lost`, all attempts together. Counted anew with each attempt that failed in an {@link OutageError}. */
   readonly reattachDeadlineMs: number;
+  /** The same, however long an outage lasts. */
+  readonly outageDeadlineMs: number;
   /** Milliseconds for a launcher to answer on a fresh stream before that stream is cut and another one opened. */
   readonly welcomeDeadlineMs: number;
   /** Milliseconds without any progress, while something is under way, after which a stream counts as broken. */
   readonly stallDeadlineMs: number;
   /** Milliseconds that the launcher gives its child between SIGTERM and SIGKILL when the pod itself is deleted. */
   readonly podGraceMs: number;
-  /** Milliseconds of silence that a launcher whose child is gone waits for its last frames to be taken; longer than `reattachDeadlineMs`. */
+  /** Milliseconds of silence that a launcher whose child is gone waits for its last frames to be taken; longer than the two deadlines together. */
   readonly lingerMs: number;
 }
 
@@ -42,6 +44,7 @@ export const DEFAULT_LIMITS: SealedLimits = {
   stdinWindowBytes: 512 * 1024,
   outputWindowBytes: 512 * 1024,
   reattachDeadlineMs: 30_000,
+  outageDeadlineMs: 30_000,
   welcomeDeadlineMs: 5_000,
   stallDeadlineMs: 10_000,
   podGraceMs: 3_000,

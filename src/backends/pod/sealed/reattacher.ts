@@ -1,7 +1,7 @@
 /** Keeps one attach stream under a conversation: opens it, greets, carries lines both ways, and opens another one when it breaks. */
 import type { Clock, Timer } from '../../../clock';
 import { AppError, toAppError } from '../../../errors';
-import type { AttachTransport, Connect, TransportClosed } from '../transport';
+import { type AttachTransport, type Connect, OutageError, type TransportClosed } from '../transport';
 import type { SealedEvents, SealedExit, SealedLimits } from './contract';
 import type { Conversation } from './conversation';
 import { MAX_LINE } from './frame';
@@ -45,6 +45,7 @@ export class Reattacher {
   private stream: Stream | undefined;
   private deadline: Timer | undefined;
   private brokenAt: number | undefined;
+  private waitingSince: number | undefined;
   private lastDetail = 'the launcher did not answer';
   private ended = false;
   private opened: { resolve(): void; reject(error: unknown): void } | undefined;
@@ -83,7 +84,7 @@ export class Reattacher {
     stream.patience?.cancel();
     if (!started) return this.flush();
     this.deadline?.cancel();
-    this.deadline = undefined;
+    this.deadline = this.waitingSince = undefined;
     if (this.opened !== undefined) {
       this.opened.resolve();
       this.opened = undefined;
@@ -140,8 +141,9 @@ export class Reattacher {
       } catch (error) {
         if (this.over()) return;
         const known = toAppError(error);
-        if (!TRANSIENT.has(known.code)) return this.fail(known);
+        if (!this.mayPass(known)) return this.fail(known);
         this.lastDetail = known.detail ?? known.code;
+        if (known instanceof OutageError) this.startDeadline();
       }
       await this.sleep(wait * Math.random());
       wait = Math.min(2 * wait, RETRY_MOST_MS);
@@ -210,13 +212,24 @@ export class Reattacher {
     this.lastDetail = detail;
     if (!welcomed) return;
     this.brokenAt = this.o.clock.now();
+    this.waitingSince = undefined;
     this.startDeadline();
     this.o.events.onBroken(detail);
   }
 
+  /** A right that was there a moment ago is refused by an API server that is not done with its start. */
+  private mayPass({ code }: AppError): boolean {
+    return TRANSIENT.has(code) || (code === 'BACKEND_REFUSED' && this.opened === undefined);
+  }
+
+  /** Counts anew; the first time was when the stream broke, or at the start. */
   private startDeadline(): void {
+    const { clock, limits } = this.o;
+    const now = clock.now();
+    this.waitingSince ??= now;
+    const left = this.waitingSince + Math.max(limits.outageDeadlineMs, limits.reattachDeadlineMs) - now;
     this.deadline?.cancel();
-    this.deadline = this.o.clock.after(this.o.limits.reattachDeadlineMs, () => {
+    this.deadline = clock.after(Math.min(limits.reattachDeadlineMs, Math.max(0, left)), () => {
       this.fail(
         new AppError('BACKEND_START_DEADLINE', "The session's server did not answer in time. Try again.", {
           detail: this.lastDetail,
