@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 mkdir -p .run/test
 rm -f .run/test/*
 began=$SECONDS
-PART_DEADLINE=2700 # seconds
+PART_DEADLINE=3600 # seconds
 failed=()
 
 # part NAME COMMAND... - runs one part in the foreground and notes its time and result. It writes to a file that is shown as it grows: with a
