@@ -73,10 +73,13 @@ soak: setup ## Ten sessions at two gateways for five minutes, with tokens that l
 test-e2e: setup ## Tests on the real cluster, which must be up
 	@eval "$$(test/cluster/env.sh)" && $(MOCHA) 'test/e2e/**/*.test.ts'
 
+chaos: setup ## Three gateways and 60 sessions on the cluster, which must be up, with everything broken at once (FMO_CHAOS_SECONDS, 300 unless set)
+	@eval "$$(test/cluster/env.sh)" && $(MOCHA) test/soak/chaos.test.ts
+
 coverage: setup ## Branch coverage of src/sessions and src/bridge, at least 95 %
 	@scripts/coverage.sh
 
 bench: setup ## Session open and call latency beside their baselines, on one machine and on the cluster
 	@$(TS) bench/main.ts
 
-.PHONY: help setup run up down cluster cluster-down images build launcher crds lint format types test test-unit test-integration fuzz soak test-e2e coverage bench
+.PHONY: help setup run up down cluster cluster-down images build launcher crds lint format types test test-unit test-integration fuzz soak test-e2e chaos coverage bench
