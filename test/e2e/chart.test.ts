@@ -130,8 +130,8 @@ describe('the chart on a cluster', () => {
   it('gives the gateway pods in the sessions’ namespace, Secrets in the logins’, and nothing anywhere else', async () => {
     expect((await canI(sessions)).sort()).to.deep.equal([
       `configmaps [] [${release}-sessions] [get]`,
-      'mcpsessions.forgejo-mcp-operator.dev [] [] [create get list update]',
-      'pods [] [] [create delete list watch]',
+      'mcpsessions.forgejo-mcp-operator.dev [] [] [create get list update watch]',
+      'pods [] [] [create delete list patch watch]',
       'pods/attach [] [] [create get]',
     ]);
     expect((await canI(logins)).sort()).to.deep.equal([
