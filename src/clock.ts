@@ -11,7 +11,7 @@ export interface Clock {
   now(): number;
   /** Wall-clock milliseconds since the epoch, for records and people. */
   wall(): number;
-  /** Calls `run` once after `ms`. Never keeps the process alive. */
+  /** Calls `run` once after `ms`, and never before `now` has come so far. Never keeps the process alive. */
   after(ms: number, run: () => void): Timer;
   /** Calls `run` every `ms`. Never keeps the process alive. */
   every(ms: number, run: () => void): Timer;
@@ -22,7 +22,8 @@ export const systemClock: Clock = {
   now: () => performance.now(),
   wall: () => Date.now(),
   after(ms, run) {
-    const timer = setTimeout(run, ms).unref();
+    // Node counts whole milliseconds from the one that has begun, so a timer may come up to two too early: who looks then whether it is time finds that it is not, and nothing tells it again.
+    const timer = setTimeout(run, ms > 0 ? Math.ceil(ms) + 1 : 0).unref();
     return { cancel: () => clearTimeout(timer) };
   },
   every(ms, run) {
