@@ -229,6 +229,14 @@ describe('the custom resources on a cluster', function () {
         { pool: { max: 1 }, isolation: { namespace: 'PerUser' } },
         /spec\.pool: .*cannot be with isolation\.namespace PerUser/,
       ],
+      [
+        'with pull secrets and a namespace for each user, which has none',
+        {
+          isolation: { namespace: 'PerUser' },
+          pod: { image: 'registry.example.com/child:1', imagePullSecrets: ['pull'] },
+        },
+        /spec\.pod\.imagePullSecrets: .*must be empty with isolation\.namespace PerUser/,
+      ],
       ['with user namespaces of YAML 1.1', pod({ userNamespaces: true }), /must be of type string/],
     ];
     for (const [why, spec, says] of cases) {
