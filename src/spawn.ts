@@ -6,7 +6,7 @@ import type { ServerSpec } from './config/server';
 import { AppError, toAppError } from './errors';
 import type { FindProxySession, ProxySession, ProxySessionElsewhere } from './forgejo/contract';
 import { API_VERSION, MCP_SESSIONS } from './resources/group';
-import type { AdoptFunc, SpawnFunc } from './sessions/ports';
+import type { AdoptFunc, SpawnFunc, SpawnRequest } from './sessions/ports';
 import type { LiveSession } from './sessions/registry';
 import { adoptWith, spawnWith } from './sessions/spawn';
 import type { Logger } from './telemetry/log';
@@ -38,70 +38,78 @@ export function createSpawner(options: SpawnOptions): Spawner {
   const { backend, tokens, proxy, clock, log, metrics } = options;
   const addresses = new Map<string, BackendAddress>();
 
-  const spawn: SpawnFunc = async (request, signal) => {
-    const { session, auth, server } = request;
+  /** What a session has here while it has a child: its grant's token, and where the child is. Of two children the earlier one's end takes nothing from the later one. */
+  const occupy = ({ session, auth, server }: Pick<SpawnRequest, 'session' | 'auth' | 'server'>) => {
     const release = tokens.retain(auth);
-    const end = (): void => {
-      addresses.delete(session);
-      release();
-    };
     const sessionLog = log.child({ session, server: server.name });
+    let own: BackendAddress | undefined;
+    return {
+      log: sessionLog,
+      observer: () => channelObserver(metrics, sessionLog, () => clock.now()),
+      at: (address: BackendAddress): void => {
+        own = address;
+        addresses.set(session, address);
+      },
+      end: (): void => {
+        if (own !== undefined && addresses.get(session) === own) addresses.delete(session);
+        release();
+      },
+    };
+  };
+
+  const spawn: SpawnFunc = async (request, signal) => {
+    const { session, server } = request;
+    const here = occupy(request);
     const start = spawnWith({
       backend: {
         ...surface(backend),
-        open: async (spec, until) => watched(await backend.open(spec, until), metrics, end),
+        open: async (spec, until) => watched(await backend.open(spec, until), metrics, here.end),
       },
       clock,
       owner: (name, uid) => ({ apiVersion: API_VERSION, kind: MCP_SESSIONS.kind, name, uid }),
       secrets: async (_request, address) => {
-        addresses.set(session, address);
+        here.at(address);
         return childEnvironment(server, proxy.childUrl, () => proxy.mint(session, address.instance));
       },
-      observer: () => channelObserver(metrics, sessionLog, () => clock.now()),
+      observer: here.observer,
       started: (_request, link) => {
         for (const [phase, seconds] of Object.entries(link.phases)) metrics.startSeconds.observe({ phase }, seconds);
-        void link.exited.then((exit) => reportExit(exit, metrics, sessionLog));
+        void link.exited.then((exit) => reportExit(exit, metrics, here.log));
       },
     });
     try {
       return await start(request, signal);
     } catch (thrown) {
-      end();
+      here.end();
       if (thrown instanceof AppError) {
         metrics.startFailures.inc({ code: thrown.code });
-        sessionLog.warn('child.start-failed', { code: thrown.code, detail: thrown.detail });
+        here.log.warn('child.start-failed', { code: thrown.code, detail: thrown.detail });
       }
       throw thrown;
     }
   };
 
   const adopt: AdoptFunc = async (request, signal) => {
-    const { session, auth, server, child } = request;
-    const release = tokens.retain(auth);
-    addresses.set(session, child); // it is at work, and its calls to the forge come at any moment
-    const end = (): void => {
-      if (addresses.get(session) === child) addresses.delete(session);
-      release();
-    };
-    const sessionLog = log.child({ session, server: server.name });
+    const here = occupy(request);
+    here.at(request.child); // it is at work, and its calls to the forge come at any moment
     const start = adoptWith({
       backend: {
         async adopt(spec, until) {
           if (backend.adopt === undefined) throw new AppError('BACKEND_REFUSED', 'This child cannot be taken over.');
           const link = await backend.adopt(spec, until);
-          void link.exited.then((exit) => reportExit(exit, metrics, sessionLog));
-          return watched(link, metrics, end);
+          void link.exited.then((exit) => reportExit(exit, metrics, here.log));
+          return watched(link, metrics, here.end);
         },
       },
       clock,
-      observer: () => channelObserver(metrics, sessionLog, () => clock.now()),
+      observer: here.observer,
     });
     try {
       return await start(request, signal);
     } catch (thrown) {
-      end();
+      here.end();
       const { code, detail } = toAppError(thrown);
-      sessionLog.warn('child.not-adopted', { code, detail });
+      here.log.warn('child.not-adopted', { code, detail });
       throw thrown;
     }
   };
