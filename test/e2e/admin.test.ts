@@ -1,9 +1,9 @@
 /** What administrators do with kubectl alone, over several gateways: a server is drained, and all sessions of a user are ended. */
 import { createHash } from 'node:crypto';
 import { expect } from 'chai';
-import { request } from 'undici';
 import { get, kubectl } from '../support/cluster';
-import { installed, type Installed } from '../support/installed';
+import { Gateways } from '../support/gateways';
+import type { Installed } from '../support/installed';
 import { McpClient } from '../support/mcp';
 import { until } from '../support/until';
 
@@ -11,62 +11,19 @@ const SERVER = 'emptied';
 
 describe('administration with kubectl', function () {
   this.timeout(180_000);
+  const gateways = Gateways.use(2);
+  const { clients } = gateways;
   let app: Installed;
-  const clients: McpClient[] = [];
 
-  before(async function () {
-    this.timeout(900_000);
-    app = await installed();
-    await until(
-      'there are certificates',
-      async () => (await get('secret', `${app.release}-peers`, app.namespace)).data?.['tls.crt'] !== undefined,
-      60_000,
-    );
-    // A gateway that was there before them sees them a minute or two later: the kubelet is that slow.
-    await app.kubectl('-n', app.namespace, 'rollout', 'restart', `deployment/${app.release}-gateway`);
-    await app.scaleGateways(2);
-    const object = {
-      apiVersion: 'forgejo-mcp-operator.dev/v1alpha1',
-      kind: 'MCPServer',
-      metadata: { name: SERVER },
-      spec: {
-        command: ['/child'],
-        forgejo: { url: app.forge.publicUrl },
-        idleTimeout: '5s',
-        stopGrace: '2s',
-        pod: {
-          image: 'fmo/child-fixture:test',
-          imagePullPolicy: 'Never',
-          requests: { cpu: '10m', memory: '16Mi' },
-        },
-      },
-    };
-    await kubectl(['-n', app.namespace, 'apply', '-f', '-'], { input: JSON.stringify(object) });
-    await until('it is served', async () => {
-      const { statusCode, body } = await request(app.url(SERVER), { method: 'POST' });
-      await body.dump();
-      return statusCode === 401;
-    });
+  before(async () => {
+    app = gateways.app;
+    await app.applyServer(SERVER, { idleTimeout: '5s' });
+    await app.served(SERVER);
   });
 
-  afterEach(async () => {
-    await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
-    await Promise.all(clients.splice(0).map((client) => client.close()));
-  });
+  after(() => app.removeServer(SERVER));
 
-  after(async function () {
-    this.timeout(300_000);
-    await kubectl(['-n', app.namespace, 'delete', 'mcps', SERVER, '--ignore-not-found']);
-    // The tests of the other files look into the one gateway that there is.
-    await app.scaleGateways(1);
-  });
-
-  const open = async (user: string, server = SERVER): Promise<McpClient> => {
-    const client = await app.client(user, server);
-    clients.push(client);
-    await client.initialize();
-    return client;
-  };
+  const open = (user: string, server = SERVER): Promise<McpClient> => gateways.open(user, server);
   const statusOf = async (client: McpClient): Promise<any> =>
     (await get<any>('mcpsession', nameOf(client), app.sessionsNamespace)).status;
   const drain = (is: boolean): Promise<string> =>

@@ -1,10 +1,8 @@
 /** Caps over three gateways on the real API server. */
 import { expect } from 'chai';
-import { request } from 'undici';
 import { get, kubectl } from '../support/cluster';
 import { installed, type Installed } from '../support/installed';
-import type { McpClient } from '../support/mcp';
-import { type McpResponse } from '../support/mcp';
+import type { McpClient, McpResponse } from '../support/mcp';
 import { until } from '../support/until';
 
 const SERVER = 'capped';
@@ -20,25 +18,8 @@ describe('caps over three gateways', function () {
     this.timeout(900_000);
     app = await installed();
     await app.scaleGateways(3);
-    const spec = {
-      command: ['/child'],
-      forgejo: { url: app.forge.publicUrl },
-      maxSessions: MAX,
-      stopGrace: '2s',
-      pod: { image: 'fmo/child-fixture:test', imagePullPolicy: 'Never', requests: { cpu: '10m', memory: '16Mi' } },
-    };
-    const object = {
-      apiVersion: 'forgejo-mcp-operator.dev/v1alpha1',
-      kind: 'MCPServer',
-      metadata: { name: SERVER },
-      spec,
-    };
-    await kubectl(['-n', app.namespace, 'apply', '-f', '-'], { input: JSON.stringify(object) });
-    await until('it is served', async () => {
-      const { statusCode, body } = await request(app.url(SERVER), { method: 'POST' });
-      await body.dump();
-      return statusCode === 401;
-    });
+    await app.applyServer(SERVER, { maxSessions: MAX });
+    await app.served(SERVER);
     for (const user of ['alice', 'bob']) clients.push(await app.client(user, SERVER)); // a login is for all that follow
   });
 
@@ -46,7 +27,7 @@ describe('caps over three gateways', function () {
     this.timeout(300_000);
     const session = ['-l', `forgejo-mcp-operator/server=${SERVER}`, '--wait=false'];
     await kubectl(['-n', app.sessionsNamespace, 'delete', 'mcpsessions', ...session]);
-    await kubectl(['-n', app.namespace, 'delete', 'mcps', SERVER, '--ignore-not-found']);
+    await app.removeServer(SERVER);
     await Promise.all(clients.map((client) => client.close()));
     // The tests of the other files look into the one gateway that there is.
     await app.scaleGateways(1);

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { get } from '../support/cluster';
-import { installed, type Installed } from '../support/installed';
+import { Gateways } from '../support/gateways';
+import type { Installed } from '../support/installed';
 import { McpClient } from '../support/mcp';
 import { ResumingClient } from '../support/resuming-client';
 import { until } from '../support/until';
@@ -12,34 +13,12 @@ type HasSession = Pick<McpClient, 'sessionId'>;
 
 /** Several gateways behind one Service, which gives each new connection to any of them. */
 describe('three gateways', () => {
-  let app: Installed;
-  const clients: McpClient[] = [];
+  const gateways = Gateways.use(REPLICAS);
   const refusals = new Set<string>();
+  let app: Installed;
+  before(() => (app = gateways.app));
 
-  before(async function () {
-    this.timeout(900_000);
-    app = await installed();
-    await app.scaleGateways(REPLICAS);
-  });
-
-  afterEach(async function () {
-    this.timeout(120_000);
-    await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
-    await Promise.all(clients.splice(0).map((client) => client.close()));
-  });
-
-  // The tests of the other files look into the one gateway that there is.
-  after(async function () {
-    this.timeout(300_000);
-    if (app !== undefined) await app.scaleGateways(1);
-  });
-
-  const open = async (user = 'alice'): Promise<McpClient> => {
-    const client = await app.client(user, 'fixture');
-    clients.push(client);
-    await client.initialize(150_000);
-    return client;
-  };
+  const open = (user?: string): Promise<McpClient> => gateways.open(user);
   const record = ({ sessionId }: HasSession): Promise<any> => {
     const name = createHash('sha256')
       .update(sessionId ?? '')

@@ -40,28 +40,11 @@ describe('a pool of pods that wait for sessions', function () {
 
   const apply = async (name: string, pool: object, pod: object = {}): Promise<void> => {
     made.add(name);
-    const object = {
-      apiVersion: 'forgejo-mcp-operator.dev/v1alpha1',
-      kind: 'MCPServer',
-      metadata: { name },
-      spec: {
-        command: ['/child'],
-        forgejo: { url: app.forge.publicUrl },
-        pod: {
-          image: 'fmo/child-fixture:test',
-          imagePullPolicy: 'Never',
-          requests: { cpu: '10m', memory: '16Mi' },
-          ...pod,
-        },
-        pool,
-        stopGrace: '2s',
-      },
-    };
-    await kubectl(['-n', app.namespace, 'apply', '-f', '-'], { input: JSON.stringify(object) });
+    await app.applyServer(name, { pool, pod });
   };
   const remove = async (name: string): Promise<void> => {
     made.delete(name);
-    await kubectl(['-n', app.namespace, 'delete', 'mcps', name, '--ignore-not-found']);
+    await app.removeServer(name);
   };
   const pods = async (server: string, component = 'warm'): Promise<Pod[]> => {
     const selector = `forgejo-mcp-operator/server=${server},app.kubernetes.io/component=${component}`;

@@ -22,29 +22,12 @@ describe('servers of the cluster', function () {
 
   /** As people do it: the least, and what is said. */
   const applied = async (name: string, spec: Readonly<Record<string, unknown>> = {}, label = 'one'): Promise<void> => {
-    const object = {
-      apiVersion: 'forgejo-mcp-operator.dev/v1alpha1',
-      kind: 'MCPServer',
-      metadata: { name },
-      spec: {
-        command: ['/child'],
-        forgejo: { url: app.forge.publicUrl },
-        pod: {
-          image: 'fmo/child-fixture:test',
-          imagePullPolicy: 'Never',
-          labels: { 'test/revision': label },
-          requests: { cpu: '10m', memory: '16Mi' },
-        },
-        stopGrace: '2s',
-        ...spec,
-      },
-    };
     made.add(name);
-    await kubectl(['-n', app.namespace, 'apply', '-f', '-'], { input: JSON.stringify(object) });
+    await app.applyServer(name, { pod: { labels: { 'test/revision': label } }, ...spec });
   };
   const remove = async (name: string): Promise<void> => {
     made.delete(name);
-    await kubectl(['-n', app.namespace, 'delete', 'mcps', name, '--ignore-not-found']);
+    await app.removeServer(name);
   };
   /** What a stranger is told at a server's path: 401 where there is one. */
   const statusAt = async (name: string): Promise<number> => {
@@ -52,8 +35,6 @@ describe('servers of the cluster', function () {
     await body.dump();
     return statusCode;
   };
-  const served = (name: string): Promise<boolean> =>
-    until(`${name} is served`, async () => (await statusAt(name)) === 401);
   const revision = async (client: McpClient): Promise<string> => {
     const pod = await get('pod', (await app.podOf(client)).name, app.sessionsNamespace);
     return pod.metadata.labels['test/revision'] as string;
@@ -70,7 +51,7 @@ describe('servers of the cluster', function () {
     const before = await gateway();
     expect(await statusAt('team')).to.equal(404);
     await applied('team');
-    await served('team');
+    await app.served('team');
     const metadata = await request(new URL('/.well-known/oauth-protected-resource/servers/team/mcp', app.url()));
     expect(await metadata.body.json()).to.include({ resource: app.url('team') });
     const [alice, bob] = await Promise.all([app.client('alice', 'team'), app.client('bob', 'team')]);
@@ -84,7 +65,7 @@ describe('servers of the cluster', function () {
 
   it('want a token of their own: another server’s is 401', async () => {
     await applied('team');
-    await served('team');
+    await app.served('team');
     const stranger = new McpClient(app.url('team'), await app.token('alice', 'fixture'));
     const { status } = await stranger.request('initialize', {});
     expect(status).to.equal(401);
@@ -93,7 +74,7 @@ describe('servers of the cluster', function () {
 
   it('that change are new for new sessions; those that are open go on', async () => {
     await applied('changing');
-    await served('changing');
+    await app.served('changing');
     const old = await app.client('alice', 'changing');
     await old.initialize();
     await applied('changing', {
@@ -115,7 +96,7 @@ describe('servers of the cluster', function () {
 
   it('that are paused open no session: 503 with Retry-After, and go on with those that they have', async () => {
     await applied('paused');
-    await served('paused');
+    await app.served('paused');
     const open = await app.client('alice', 'paused');
     await open.initialize();
     await kubectl(['-n', app.namespace, 'patch', 'mcps', 'paused', '--type=merge', '-p', '{"spec":{"paused":true}}']);
@@ -137,7 +118,7 @@ describe('servers of the cluster', function () {
     await applied('elsewhere', { forgejo: { url: 'https://no-such-forge.example' } });
     await applied('fixture', { paused: true });
     await applied('after-them');
-    await served('after-them');
+    await app.served('after-them');
     expect(await statusAt('elsewhere')).to.equal(404);
     const client = await app.client('alice', 'fixture');
     await client.initialize();
@@ -151,7 +132,7 @@ describe('servers of the cluster', function () {
 
   it('that are removed are unknown: 404, for those who had a session as well', async () => {
     await applied('leaving');
-    await served('leaving');
+    await app.served('leaving');
     const client = await app.client('alice', 'leaving');
     await client.initialize();
     await remove('leaving');

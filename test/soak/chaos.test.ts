@@ -8,7 +8,8 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { callForge } from '../../scripts/seed-forge';
 import { get } from '../support/cluster';
-import { installed, type Installed } from '../support/installed';
+import { Gateways } from '../support/gateways';
+import type { Installed } from '../support/installed';
 import { textOf } from '../support/mcp';
 import { Broke, Refused, ResumingClient } from '../support/resuming-client';
 import { until } from '../support/until';
@@ -41,20 +42,15 @@ interface Outcome {
 }
 
 describe(`chaos for ${SECONDS} s`, () => {
+  const gateways = Gateways.use(REPLICAS);
   let app: Installed;
   const outcomes: Outcome[] = [];
   const wrong: string[] = [];
 
   before(async function () {
-    this.timeout(900_000);
-    app = await installed();
+    this.timeout(120_000);
+    app = gateways.app;
     await app.forge.addUsers(USERS);
-    await app.scaleGateways(REPLICAS);
-  });
-
-  after(async function () {
-    this.timeout(300_000);
-    if (app !== undefined) await app.scaleGateways(1);
   });
 
   const kubectl = (...args: string[]): Promise<string> => app.kubectl('-n', app.namespace, ...args);

@@ -144,6 +144,42 @@ export class Installed {
     await helmCommand(['uninstall', this.release, '--namespace', this.namespace, '--wait', '--timeout', '120s']);
   }
 
+  /** An MCPServer whose child is the fixture: the least, as people do it, and what `spec` says. */
+  async applyServer(name: string, spec: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const { pod, ...rest } = spec as { pod?: object };
+    const object = {
+      apiVersion: 'forgejo-mcp-operator.dev/v1alpha1',
+      kind: 'MCPServer',
+      metadata: { name },
+      spec: {
+        command: ['/child'],
+        forgejo: { url: this.forge.publicUrl },
+        stopGrace: '2s',
+        ...rest,
+        pod: {
+          image: 'fmo/child-fixture:test',
+          imagePullPolicy: 'Never',
+          requests: { cpu: '10m', memory: '16Mi' },
+          ...pod,
+        },
+      },
+    };
+    await kubectl(['-n', this.namespace, 'apply', '-f', '-'], { input: JSON.stringify(object) });
+  }
+
+  async removeServer(name: string): Promise<void> {
+    await this.kubectl('-n', this.namespace, 'delete', 'mcps', name, '--ignore-not-found');
+  }
+
+  /** Waits until a server is at its path, where a stranger is told 401. */
+  async served(name: string): Promise<void> {
+    await until(`${name} is served`, async () => {
+      const { statusCode, body } = await request(this.url(name), { method: 'POST' });
+      await body.dump();
+      return statusCode === 401;
+    });
+  }
+
   /** The pod that runs the client's session. */
   async podOf(client: McpClient): Promise<SessionPod> {
     const session = createHash('sha256').update(client.sessionId!).digest('hex').slice(0, 40);

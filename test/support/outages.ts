@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import { createHash } from 'node:crypto';
 import { get, outage } from './cluster';
-import { installed, type Installed } from './installed';
+import { Gateways } from './gateways';
+import type { Installed } from './installed';
 import { McpClient } from './mcp';
 import { until } from './until';
 
@@ -17,33 +18,9 @@ export type Outage = readonly [what: string, how: 'TERM' | 'STOP', seconds: numb
 /** Two gateways, and an API server that nobody can ask for a while. */
 export const outages = (...all: readonly Outage[]): Mocha.Suite =>
   describe('while the API server is away', () => {
+    const gateways = Gateways.use(REPLICAS);
     let app: Installed;
-    const clients: McpClient[] = [];
-
-    before(async function () {
-      this.timeout(600_000);
-      app = await installed();
-      await app.scaleGateways(REPLICAS);
-    });
-
-    afterEach(async function () {
-      this.timeout(120_000);
-      await Promise.all(clients.map((client) => client.end().catch(() => undefined)));
-      await Promise.all(clients.splice(0).map((client) => client.close()));
-    });
-
-    // The tests of the other files look into the one gateway that there is.
-    after(async function () {
-      this.timeout(300_000);
-      if (app !== undefined) await app.scaleGateways(1);
-    });
-
-    const open = async (user: string): Promise<McpClient> => {
-      const client = await app.client(user, 'fixture');
-      clients.push(client);
-      await client.initialize(150_000);
-      return client;
-    };
+    before(() => (app = gateways.app));
 
     /** What of each session must be the same afterwards: who has it, since when, and in which pod. */
     const standing = (sessions: readonly McpClient[]): Promise<unknown[]> =>
@@ -79,7 +56,9 @@ export const outages = (...all: readonly Outage[]): Mocha.Suite =>
     for (const [what, how, seconds] of all) {
       it(`no session ends: it ${what}; calls in flight are answered, others wait or are refused (503), and all is as before`, async function () {
         this.timeout(630_000);
-        const sessions = await Promise.all(['alice', 'bob', 'alice', 'bob', 'alice', 'bob'].map(open));
+        const sessions = await Promise.all(
+          ['alice', 'bob', 'alice', 'bob', 'alice', 'bob'].map((user) => gateways.open(user)),
+        );
         await until('all are ready', async () => (await readiness()).every((one: any) => one[1] === 'True'), 60_000);
         const before = { sessions: await standing(sessions), gateways: await readiness() };
         const counts: Record<string, number> = {};
@@ -155,7 +134,7 @@ export const outages = (...all: readonly Outage[]): Mocha.Suite =>
         const { '200': answered, '503': refused, ...others } = counts;
         expect([others, answered > sessions.length, refused > 0]).to.deep.equal([{}, true, true]);
         expect({ sessions: await standing(sessions), gateways: await readiness() }).to.deep.equal(before);
-        await until('one pod each', async () => (await app.sessionPods()).length === clients.length, 120_000);
+        await until('one pod each', async () => (await app.sessionPods()).length === gateways.clients.length, 120_000);
       });
     }
   });
